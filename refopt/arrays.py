@@ -1,0 +1,150 @@
+"""NumPy or CuPy: the one file that knows there are two kinds of arrays.
+
+Every formula of this project is written once. It asks `namespace(x)` for the module its array comes
+from and uses that module's functions, so the same line runs on a CPU and on a GPU. Scalars that come
+from data (losses, norms, step sizes) stay 0-d arrays on the device: reading one would make the host
+wait for the GPU.
+
+Shapes: n is the length of a flat vector.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Iterator
+from importlib.metadata import distributions
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+Array = Any  # numpy.ndarray or cupy.ndarray: the two share no base class
+Scalar = Any  # a 0-d array, or a NumPy scalar, of its vector's dtype
+
+TILE = 1 << 16  # elements: 256 KB of float32, so a few operands of one tile stay in a 2 MB L2 cache
+
+
+def namespace(x: Array) -> ModuleType:
+    """Return the array module of `x` (numpy, cupy): the top-level module its class was defined in."""
+    return sys.modules[type(x).__module__.partition(".")[0]]
+
+
+def to_host(x: Array) -> np.ndarray:
+    """Return `x` as a NumPy array; from a GPU this copies, and waits for the device."""
+    return x if isinstance(x, np.ndarray) else x.get() if hasattr(x, "get") else np.asarray(x)
+
+
+def to_device(x: Any, like: Array) -> Array:
+    """Return `x` as an array on the device of `like`, of its own dtype."""
+    return namespace(like).asarray(x)
+
+
+def dot(a: Array, b: Array) -> Scalar:
+    """Inner product <a, b> of two vectors (n,), as a scalar of their dtype.
+
+    float32 vectors are summed tile by tile in float64: a difference of two nearby gradients has few
+    digits left, and a rule that divides by <s, y> needs all of them.
+    """
+    if namespace(a) is not np:
+        return (a * b).sum(dtype=np.float64).astype(a.dtype)
+    if a.dtype == np.float64:
+        return np.dot(a, b)
+    return a.dtype.type(sum(float(np.dot(a[tile], b[tile])) for tile in tiles(a.size)))
+
+
+def ratio(a: Scalar, b: Scalar) -> Scalar:
+    """a / b, and 0 where b is 0: a step size along a zero gradient is no step. Free of branches."""
+    xp = namespace(b)
+    zero = b == 0
+    return xp.where(zero, xp.zeros_like(b), a / xp.where(zero, xp.ones_like(b), b))
+
+
+def all_finite(x: Array) -> Scalar:
+    """Whether no element of `x` is infinite or NaN, as a 0-d boolean.
+
+    A finite sum proves it in one pass; only a sum that overflowed needs the second look.
+    """
+    xp = namespace(x)
+    if xp is np:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.isfinite(x.sum()) or np.isfinite(x).all()
+    return xp.isfinite(x).all()
+
+
+def tiles(n: int) -> Iterator[slice]:
+    """Slices that cut range(n) into pieces of at most TILE elements."""
+    return (slice(start, start + TILE) for start in range(0, n, TILE))
+
+
+def elementwise(formula: Callable[..., tuple[Array, ...]]) -> Callable[..., None]:
+    """Run a pure element-wise formula in cache-size tiles on the CPU, in one piece on a GPU.
+
+    The decorated function takes the formula's arguments, vectors (n,) and scalars, and `out`, one
+    vector (n,) for each result; an `out` may be one of the arguments. Written over whole vectors, a
+    formula with five operations moves five temporaries through main memory; in tiles none of them
+    leaves the cache.
+    """
+
+    @functools.wraps(formula)
+    def run(*arguments: Any, out: tuple[Array, ...]) -> None:
+        whole = slice(None)
+        for tile in tiles(out[0].size) if namespace(out[0]) is np else [whole]:
+            results = formula(*(a[tile] if getattr(a, "ndim", 0) else a for a in arguments))
+            for target, result in zip(out, results, strict=True):
+                target[tile] = result
+
+    return run
+
+
+def array_module(device: str) -> ModuleType:
+    """Return numpy for "cpu", cupy for "gpu", and for "auto" cupy where a GPU works, else numpy.
+
+    Raises
+    ------
+    RuntimeError
+        If "gpu" is asked for and cannot be used: one sentence says what is missing and what to install.
+    ValueError
+        If `device` is none of the three.
+    """
+    if device not in ("cpu", "gpu", "auto"):
+        raise ValueError(f"device must be 'cpu', 'gpu' or 'auto', got {device!r}")
+    if device == "cpu":
+        return np
+    problem = gpu_problem()
+    if problem is None:
+        return sys.modules["cupy"]
+    if device == "gpu":
+        raise RuntimeError(problem)
+    print(f"refopt: computing on the CPU ({problem})", file=sys.stderr)
+    return np
+
+
+@functools.cache
+def gpu_problem() -> str | None:
+    """Why no GPU can be used, as one sentence with its remedy, or None if one works. Asked once, never at import."""
+    wheels = sorted({d.name for d in distributions() if (d.name or "").startswith("cupy-cuda") or d.name == "cupy"})
+    if len(wheels) > 1:
+        return f"several CuPy wheels overwrite each other ({', '.join(wheels)}): uninstall all but one"
+    try:
+        import cupy  # noqa: PLC0415  (optional, and slow)
+    except ImportError:
+        return "CuPy is not installed: install refopt[gpu] (cupy-cuda13x), or use device 'cpu'"
+    if not cupy.is_available():
+        driver = cupy.cuda.runtime.driverGetVersion()
+        needed = cupy.cuda.runtime.runtimeGetVersion()
+        if driver == 0:
+            return "CuPy is installed, but there is no NVIDIA driver: install one, or use device 'cpu'"
+        if driver // 1000 < needed // 1000:
+            return f"the NVIDIA driver supports CUDA {driver // 1000}, CuPy needs {needed // 1000}: update the driver"
+        return "there is a driver, but no visible GPU: check CUDA_VISIBLE_DEVICES"
+    smoke_tests = {  # each opens one CUDA library for the first time; the three fail with unrelated exception types
+        "NVRTC or the CUDA headers": ("nvidia-cuda-nvrtc and nvidia-cuda-runtime", lambda: cupy.ones(2) + 1),
+        "cuBLAS": ("nvidia-cublas", lambda: cupy.ones((2, 2)) @ cupy.ones((2, 2))),
+    }
+    for library, (wheel, smoke_test) in smoke_tests.items():
+        try:
+            smoke_test()
+        except Exception as error:
+            return f"{library} cannot be used ({type(error).__name__}): install the wheel {wheel}"
+    return None

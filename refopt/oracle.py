@@ -1,0 +1,346 @@
+"""What a rule may ask: an oracle answers with f and g at any x, on the current sample.
+
+Problem
+    minimise f(x) = E_i f_i(x). A rule sees one sample i at a time: a row, a mini-batch, or everything.
+
+Contract
+    `draw()` takes the next sample; until the next `draw` the oracle is a pure function: the same x gives
+    bit-equal answers (dropout masks, augmentation and batch statistics belong to the draw, not to the
+    call). Answers are new arrays each time: the rule may keep them, and must not write into them.
+
+An oracle is composed, never configured: weight decay is `L2(oracle, 5e-4)`, gradient clipping is
+`Clip(oracle, 1.0)`, a feasible set is `Constrained(oracle, Ball(100))`, data-parallel training is
+`AllReduce(oracle, comm)`.
+
+Shapes: x, g, v (n,); f 0-d, of x's dtype, on x's device.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from .arrays import Array, Scalar, dot, namespace, ratio, to_device, to_host
+
+
+class Block(NamedTuple):
+    """A part of x that belongs together: a layer's weight or bias."""
+
+    name: str
+    slice: slice
+    shape: tuple[int, ...]
+
+
+class Oracle:
+    """A function to minimise, as a rule may see it."""
+
+    f_star: Any = None
+    """Infimum of f on the current sample, or None where it is not known."""
+    blocks: tuple[Block, ...] = ()
+    """The parts of x that belong together, in order."""
+    steps_per_epoch: int | None = None
+    """Draws that make one pass over the data; None if there is nothing to draw."""
+    batch_fraction: float = 1.0
+    """Share of the data in one sample."""
+    samples: int = 1
+    """Terms in the current sample: the weight of its mean in an average over ranks."""
+
+    def __call__(self, x: Array) -> tuple[Scalar, Array]:
+        """Return f (0-d) and g (n,) at x (n,) on the current sample."""
+        raise NotImplementedError
+
+    def value(self, x: Array) -> Scalar:
+        """Return f alone (0-d) at x (n,) on the current sample."""
+        return self(x)[0]
+
+    def draw(self) -> None:
+        """Take the next sample; nothing to do if there is only one."""
+
+    def peek(self, x: Array) -> tuple[Scalar, Array]:
+        """Return (f, g) at x (n,) on the sample the next draw will take, without taking it."""
+        return self(x)
+
+    def hvp(self, x: Array, v: Array) -> Array:
+        """Hessian times v, both (n,): (g(x + h v) - g(x - h v)) / 2h, the central difference of gradients.
+
+        h = cbrt(eps) (1 + |x|) / |v| balances its truncation error, O(h^2), against rounding, O(eps / h).
+        """
+        xp = namespace(x)
+        h = ratio(float(xp.finfo(x.dtype).eps) ** (1 / 3) * (1 + xp.sqrt(dot(x, x))), xp.sqrt(dot(v, v)))
+        return ratio(self(x + h * v)[1] - self(x - h * v)[1], 2 * h)
+
+    def project(self, x: Array, out: Array | None = None) -> Array:
+        """Return the feasible point nearest to x (n,), in `out` if given; every point is feasible here."""
+        if out is None:
+            return x.copy()
+        if out is not x:
+            out[...] = x
+        return out
+
+    def buffers(self) -> dict[str, Array]:
+        """What evaluation carries besides x (batch-norm statistics), by name, for checkpoints."""
+        return {}
+
+    def position(self) -> int:
+        """How many samples have been drawn: with the seed, all there is to know about the future."""
+        return 0
+
+    def seek(self, position: int) -> None:
+        """Go to the state after `position` draws."""
+
+
+class Wrapper(Oracle):
+    """An oracle seen through another: everything not overridden is passed on."""
+
+    def __init__(self, oracle: Oracle):
+        self.oracle = oracle
+
+    f_star = property(lambda self: self.oracle.f_star)  # type: ignore[assignment]
+    blocks = property(lambda self: self.oracle.blocks)  # type: ignore[assignment]
+    steps_per_epoch = property(lambda self: self.oracle.steps_per_epoch)  # type: ignore[assignment]
+    batch_fraction = property(lambda self: self.oracle.batch_fraction)  # type: ignore[assignment]
+    samples = property(lambda self: self.oracle.samples)  # type: ignore[assignment]
+
+    def __call__(self, x):  # noqa: D102
+        return self.oracle(x)
+
+    def value(self, x):  # noqa: D102
+        return self.oracle.value(x)
+
+    def draw(self):  # noqa: D102
+        self.oracle.draw()
+
+    def peek(self, x):  # noqa: D102
+        return self.oracle.peek(x)
+
+    def hvp(self, x, v):  # noqa: D102
+        return self.oracle.hvp(x, v)
+
+    def project(self, x, out=None):  # noqa: D102
+        return self.oracle.project(x, out)
+
+    def buffers(self):  # noqa: D102
+        return self.oracle.buffers()
+
+    def position(self):  # noqa: D102
+        return self.oracle.position()
+
+    def seek(self, position):  # noqa: D102
+        self.oracle.seek(position)
+
+
+# --- samples -------------------------------------------------------------------------------------------------------
+
+
+class Order(Protocol):
+    """Which terms the t-th sample holds: a pure function of t, so that a position is all there is to resume."""
+
+    @property
+    def steps_per_epoch(self) -> int: ...  # noqa: D102
+    def __call__(self, t: int) -> np.ndarray: ...  # noqa: D102
+
+
+@functools.lru_cache(maxsize=8)
+def _shuffled(n: int, seed: int, epoch: int) -> np.ndarray:
+    return np.random.default_rng([seed, epoch]).permutation(n)
+
+
+@dataclass(frozen=True)
+class Shuffled:
+    """Mini-batches of `batch` of `n` terms, without replacement, in an order drawn anew for every epoch.
+
+    The last batch of an epoch, if smaller, is kept unless `drop_last`.
+    """
+
+    n: int
+    batch: int
+    seed: int = 0
+    drop_last: bool = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.batch <= self.n:
+            raise ValueError(f"batch must be between 1 and the {self.n} samples there are, got {self.batch}")
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in one pass over the terms."""
+        return self.n // self.batch if self.drop_last else -(-self.n // self.batch)
+
+    def __call__(self, t: int) -> np.ndarray:
+        """Return the indices (batch,) of the t-th sample, t = 0, 1, ..."""
+        epoch, k = divmod(t, self.steps_per_epoch)
+        return _shuffled(self.n, self.seed, epoch)[k * self.batch : (k + 1) * self.batch]
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Mini-batches as somebody else drew them: row t mod T of a table (T, batch) of indices."""
+
+    table: np.ndarray
+    steps_per_epoch: int
+
+    def __call__(self, t: int) -> np.ndarray:
+        """Return the indices (batch,) of the t-th sample, t = 0, 1, ..."""
+        return self.table[t % len(self.table)]
+
+
+class Sum(Protocol):
+    """A mean of n terms that can be restricted to some of them."""
+
+    n: int
+
+    def sample(self, index: np.ndarray) -> Oracle: ...  # noqa: D102
+
+
+class FiniteSum(Wrapper):
+    """f(x) = mean_i f_i(x), seen one mini-batch at a time.
+
+    Parameters
+    ----------
+    total : a problem with `n` terms and `sample(index)`, the oracle of the mean over the terms `index`
+    order : `Shuffled(...)`, `Recorded(...)`, or any pure function of t with `steps_per_epoch`
+
+    Before the first draw it answers for the first sample.
+    """
+
+    def __init__(self, total: Sum, order: Order):
+        self.total, self.order = total, order
+        self.seek(0)
+
+    steps_per_epoch = property(lambda self: self.order.steps_per_epoch)  # type: ignore[assignment]
+    batch_fraction = property(lambda self: self.samples / self.total.n)  # type: ignore[assignment]
+    samples = property(lambda self: len(self.index))  # type: ignore[assignment]
+
+    def draw(self) -> None:
+        """Take the next mini-batch."""
+        self.seek(self.drawn + 1)
+
+    def peek(self, x):
+        """Answer at x (n,) on the next mini-batch."""
+        return self.total.sample(self.order(self.drawn))(x)
+
+    def position(self) -> int:
+        """How many mini-batches have been drawn."""
+        return self.drawn
+
+    def seek(self, position: int) -> None:
+        """Go to the state after `position` draws."""
+        self.drawn = position
+        self.index = self.order(max(position - 1, 0))
+        self.oracle = self.total.sample(self.index)
+
+
+# --- modifications -------------------------------------------------------------------------------------------------
+
+
+class L2(Wrapper):
+    """f(x) + (decay / 2) |x|^2: weight decay as a term of the loss. Its infimum is not known."""
+
+    f_star = None
+
+    def __init__(self, oracle: Oracle, decay: float):
+        if not 0 <= decay < float("inf"):
+            raise ValueError(f"decay must be a finite number >= 0, got {decay!r}")
+        super().__init__(oracle)
+        self.decay = decay
+
+    def _penalised(self, x, f, g):
+        return f + self.decay / 2 * dot(x, x), g + self.decay * x
+
+    def __call__(self, x):  # noqa: D102
+        return self._penalised(x, *self.oracle(x))
+
+    def peek(self, x):  # noqa: D102
+        return self._penalised(x, *self.oracle.peek(x))
+
+    def value(self, x):  # noqa: D102
+        return self.oracle.value(x) + self.decay / 2 * dot(x, x)
+
+    def hvp(self, x, v):  # noqa: D102
+        return self.oracle.hvp(x, v) + self.decay * v
+
+
+class Clip(Wrapper):
+    """The gradient scaled down to norm `norm` where it is longer; f is left as it is."""
+
+    def __init__(self, oracle: Oracle, norm: float):
+        if not norm > 0:
+            raise ValueError(f"norm must be a positive number, got {norm!r}")
+        super().__init__(oracle)
+        self.norm = norm
+
+    def _clipped(self, f, g):
+        xp = namespace(g)
+        length = xp.sqrt(dot(g, g))
+        return f, g * xp.where(length > self.norm, ratio(self.norm, length), xp.ones_like(length))
+
+    def __call__(self, x):  # noqa: D102
+        return self._clipped(*self.oracle(x))
+
+    def peek(self, x):  # noqa: D102
+        return self._clipped(*self.oracle.peek(x))
+
+
+class FeasibleSet(Protocol):
+    """A closed convex set with a cheap projection: see `refopt.sets`."""
+
+    def project(self, x: Array, out: Array | None = None) -> Array: ...  # noqa: D102
+
+
+class Constrained(Wrapper):
+    """The same function on a feasible set: the loop projects every iterate onto it."""
+
+    def __init__(self, oracle: Oracle, feasible: FeasibleSet):
+        super().__init__(oracle)
+        self.feasible = feasible
+
+    def project(self, x, out=None):  # noqa: D102
+        return self.feasible.project(x, out)
+
+
+class Communicator(Protocol):
+    """Anything that sums over ranks: `mpi4py.MPI.COMM_WORLD`, or two threads with a barrier."""
+
+    def allreduce(self, part: np.ndarray) -> np.ndarray: ...  # noqa: D102
+
+
+class AllReduce(Wrapper):
+    """The mean over ranks of (f, g), each rank weighted by the samples it holds: one rank's answer, to rounding.
+
+    Every rank runs the same rule on its own share of the data and must ask the same questions in the
+    same order. On a GPU each answer passes through the host.
+    """
+
+    def __init__(self, oracle: Oracle, comm: Communicator):
+        super().__init__(oracle)
+        self.comm = comm
+
+    def _mean(self, part: Array, like: Array) -> Array:
+        """Return the weighted mean over ranks of `part` (m,), summed in float64 in one message."""
+        message = np.concatenate([[self.samples], self.samples * to_host(part).astype(np.float64)])
+        total = np.asarray(self.comm.allreduce(message))
+        return to_device((total[1:] / total[0]).astype(like.dtype), like)
+
+    def _answer(self, x, f, g):
+        mean = self._mean(namespace(g).append(f, g), x)
+        return mean[0], mean[1:]
+
+    @property
+    def f_star(self):
+        """The mean of the ranks' infima, or None where they are not known."""
+        return None if self.oracle.f_star is None else float(self._mean(np.atleast_1d(self.oracle.f_star), np.ones(1))[0])
+
+    def __call__(self, x):  # noqa: D102
+        return self._answer(x, *self.oracle(x))
+
+    def peek(self, x):  # noqa: D102
+        return self._answer(x, *self.oracle.peek(x))
+
+    def value(self, x):  # noqa: D102
+        return self._mean(namespace(x).atleast_1d(self.oracle.value(x)), x)[0]
+
+    def hvp(self, x, v):  # noqa: D102
+        return self._mean(self.oracle.hvp(x, v), x)
