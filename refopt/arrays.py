@@ -54,7 +54,7 @@ def dot(a: Array, b: Array) -> Scalar:
 
 
 def ratio(a: Scalar, b: Scalar) -> Scalar:
-    """a / b, and 0 where b is 0: a step size along a zero gradient is no step. Free of branches."""
+    """Return a / b, and 0 where b is 0: a step size along a zero gradient is no step. Free of branches."""
     xp = namespace(b)
     zero = b == 0
     return xp.where(zero, xp.zeros_like(b), a / xp.where(zero, xp.ones_like(b), b))
@@ -77,22 +77,27 @@ def tiles(n: int) -> Iterator[slice]:
     return (slice(start, start + TILE) for start in range(0, n, TILE))
 
 
-def elementwise(formula: Callable[..., tuple[Array, ...]]) -> Callable[..., None]:
-    """Run a pure element-wise formula in cache-size tiles on the CPU, in one piece on a GPU.
+def elementwise(formula: Callable[..., Any]) -> Callable[..., Any]:
+    """Run a pure element-wise formula in cache-size tiles on the CPU, as it stands on a GPU.
 
-    The decorated function takes the formula's arguments, vectors (n,) and scalars, and `out`, one
-    vector (n,) for each result; an `out` may be one of the arguments. Written over whole vectors, a
-    formula with five operations moves five temporaries through main memory; in tiles none of them
-    leaves the cache.
+    The formula takes vectors (n,) and scalars and returns a vector (n,) or a tuple of them. Written over
+    whole vectors, one with five operations moves five temporaries through main memory; in tiles none
+    of them leaves the cache. The results are the same, bit for bit.
     """
 
     @functools.wraps(formula)
-    def run(*arguments: Any, out: tuple[Array, ...]) -> None:
-        whole = slice(None)
-        for tile in tiles(out[0].size) if namespace(out[0]) is np else [whole]:
+    def run(*arguments: Any) -> Any:
+        n = max(getattr(a, "size", 1) for a in arguments)
+        if n <= TILE or any(namespace(a) is not np for a in arguments if hasattr(a, "ndim")):
+            return formula(*arguments)
+        whole: tuple[Array, ...] = ()
+        for tile in tiles(n):
             results = formula(*(a[tile] if getattr(a, "ndim", 0) else a for a in arguments))
-            for target, result in zip(out, results, strict=True):
-                target[tile] = result
+            parts = results if isinstance(results, tuple) else (results,)
+            whole = whole or tuple(np.empty(n, part.dtype) for part in parts)
+            for target, part in zip(whole, parts, strict=True):
+                target[tile] = part
+        return whole if isinstance(results, tuple) else whole[0]
 
     return run
 

@@ -8,8 +8,8 @@ Contract
     bit-equal answers (dropout masks, augmentation and batch statistics belong to the draw, not to the
     call). Answers are new arrays each time: the rule may keep them, and must not write into them.
 
-An oracle is composed, never configured: weight decay is `L2(oracle, 5e-4)`, gradient clipping is
-`Clip(oracle, 1.0)`, a feasible set is `Constrained(oracle, Ball(100))`, data-parallel training is
+An oracle is composed, never configured: see `wrappers` for weight decay, `L2(oracle, 5e-4)`, gradient
+clipping, `Clip(oracle, 1.0)`, a feasible set, `Constrained(oracle, Ball(100))`, data-parallel training,
 `AllReduce(oracle, comm)`.
 
 Shapes: x, g, v (n,); f 0-d, of x's dtype, on x's device.
@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from .arrays import Array, Scalar, dot, namespace, ratio, to_device, to_host
+from .arrays import Array, Scalar, dot, namespace, ratio
 
 
 class Block(NamedTuple):
@@ -98,37 +98,37 @@ class Wrapper(Oracle):
     def __init__(self, oracle: Oracle):
         self.oracle = oracle
 
-    f_star = property(lambda self: self.oracle.f_star)  # type: ignore[assignment]
-    blocks = property(lambda self: self.oracle.blocks)  # type: ignore[assignment]
-    steps_per_epoch = property(lambda self: self.oracle.steps_per_epoch)  # type: ignore[assignment]
-    batch_fraction = property(lambda self: self.oracle.batch_fraction)  # type: ignore[assignment]
-    samples = property(lambda self: self.oracle.samples)  # type: ignore[assignment]
+    f_star = property(lambda self: self.oracle.f_star)
+    blocks = property(lambda self: self.oracle.blocks)
+    steps_per_epoch = property(lambda self: self.oracle.steps_per_epoch)
+    batch_fraction = property(lambda self: self.oracle.batch_fraction)
+    samples = property(lambda self: self.oracle.samples)
 
-    def __call__(self, x):  # noqa: D102
+    def __call__(self, x):
         return self.oracle(x)
 
-    def value(self, x):  # noqa: D102
+    def value(self, x):
         return self.oracle.value(x)
 
-    def draw(self):  # noqa: D102
+    def draw(self):
         self.oracle.draw()
 
-    def peek(self, x):  # noqa: D102
+    def peek(self, x):
         return self.oracle.peek(x)
 
-    def hvp(self, x, v):  # noqa: D102
+    def hvp(self, x, v):
         return self.oracle.hvp(x, v)
 
-    def project(self, x, out=None):  # noqa: D102
+    def project(self, x, out=None):
         return self.oracle.project(x, out)
 
-    def buffers(self):  # noqa: D102
+    def buffers(self):
         return self.oracle.buffers()
 
-    def position(self):  # noqa: D102
+    def position(self):
         return self.oracle.position()
 
-    def seek(self, position):  # noqa: D102
+    def seek(self, position):
         self.oracle.seek(position)
 
 
@@ -139,8 +139,8 @@ class Order(Protocol):
     """Which terms the t-th sample holds: a pure function of t, so that a position is all there is to resume."""
 
     @property
-    def steps_per_epoch(self) -> int: ...  # noqa: D102
-    def __call__(self, t: int) -> np.ndarray: ...  # noqa: D102
+    def steps_per_epoch(self) -> int: ...
+    def __call__(self, t: int) -> np.ndarray: ...
 
 
 @functools.lru_cache(maxsize=8)
@@ -192,7 +192,7 @@ class Sum(Protocol):
 
     n: int
 
-    def sample(self, index: np.ndarray) -> Oracle: ...  # noqa: D102
+    def sample(self, index: np.ndarray) -> Oracle: ...
 
 
 class FiniteSum(Wrapper):
@@ -210,9 +210,9 @@ class FiniteSum(Wrapper):
         self.total, self.order = total, order
         self.seek(0)
 
-    steps_per_epoch = property(lambda self: self.order.steps_per_epoch)  # type: ignore[assignment]
-    batch_fraction = property(lambda self: self.samples / self.total.n)  # type: ignore[assignment]
-    samples = property(lambda self: len(self.index))  # type: ignore[assignment]
+    steps_per_epoch = property(lambda self: self.order.steps_per_epoch)
+    batch_fraction = property(lambda self: self.samples / self.total.n)
+    samples = property(lambda self: len(self.index))
 
     def draw(self) -> None:
         """Take the next mini-batch."""
@@ -231,116 +231,3 @@ class FiniteSum(Wrapper):
         self.drawn = position
         self.index = self.order(max(position - 1, 0))
         self.oracle = self.total.sample(self.index)
-
-
-# --- modifications -------------------------------------------------------------------------------------------------
-
-
-class L2(Wrapper):
-    """f(x) + (decay / 2) |x|^2: weight decay as a term of the loss. Its infimum is not known."""
-
-    f_star = None
-
-    def __init__(self, oracle: Oracle, decay: float):
-        if not 0 <= decay < float("inf"):
-            raise ValueError(f"decay must be a finite number >= 0, got {decay!r}")
-        super().__init__(oracle)
-        self.decay = decay
-
-    def _penalised(self, x, f, g):
-        return f + self.decay / 2 * dot(x, x), g + self.decay * x
-
-    def __call__(self, x):  # noqa: D102
-        return self._penalised(x, *self.oracle(x))
-
-    def peek(self, x):  # noqa: D102
-        return self._penalised(x, *self.oracle.peek(x))
-
-    def value(self, x):  # noqa: D102
-        return self.oracle.value(x) + self.decay / 2 * dot(x, x)
-
-    def hvp(self, x, v):  # noqa: D102
-        return self.oracle.hvp(x, v) + self.decay * v
-
-
-class Clip(Wrapper):
-    """The gradient scaled down to norm `norm` where it is longer; f is left as it is."""
-
-    def __init__(self, oracle: Oracle, norm: float):
-        if not norm > 0:
-            raise ValueError(f"norm must be a positive number, got {norm!r}")
-        super().__init__(oracle)
-        self.norm = norm
-
-    def _clipped(self, f, g):
-        xp = namespace(g)
-        length = xp.sqrt(dot(g, g))
-        return f, g * xp.where(length > self.norm, ratio(self.norm, length), xp.ones_like(length))
-
-    def __call__(self, x):  # noqa: D102
-        return self._clipped(*self.oracle(x))
-
-    def peek(self, x):  # noqa: D102
-        return self._clipped(*self.oracle.peek(x))
-
-
-class FeasibleSet(Protocol):
-    """A closed convex set with a cheap projection: see `refopt.sets`."""
-
-    def project(self, x: Array, out: Array | None = None) -> Array: ...  # noqa: D102
-
-
-class Constrained(Wrapper):
-    """The same function on a feasible set: the loop projects every iterate onto it."""
-
-    def __init__(self, oracle: Oracle, feasible: FeasibleSet):
-        super().__init__(oracle)
-        self.feasible = feasible
-
-    def project(self, x, out=None):  # noqa: D102
-        return self.feasible.project(x, out)
-
-
-class Communicator(Protocol):
-    """Anything that sums over ranks: `mpi4py.MPI.COMM_WORLD`, or two threads with a barrier."""
-
-    def allreduce(self, part: np.ndarray) -> np.ndarray: ...  # noqa: D102
-
-
-class AllReduce(Wrapper):
-    """The mean over ranks of (f, g), each rank weighted by the samples it holds: one rank's answer, to rounding.
-
-    Every rank runs the same rule on its own share of the data and must ask the same questions in the
-    same order. On a GPU each answer passes through the host.
-    """
-
-    def __init__(self, oracle: Oracle, comm: Communicator):
-        super().__init__(oracle)
-        self.comm = comm
-
-    def _mean(self, part: Array, like: Array) -> Array:
-        """Return the weighted mean over ranks of `part` (m,), summed in float64 in one message."""
-        message = np.concatenate([[self.samples], self.samples * to_host(part).astype(np.float64)])
-        total = np.asarray(self.comm.allreduce(message))
-        return to_device((total[1:] / total[0]).astype(like.dtype), like)
-
-    def _answer(self, x, f, g):
-        mean = self._mean(namespace(g).append(f, g), x)
-        return mean[0], mean[1:]
-
-    @property
-    def f_star(self):
-        """The mean of the ranks' infima, or None where they are not known."""
-        return None if self.oracle.f_star is None else float(self._mean(np.atleast_1d(self.oracle.f_star), np.ones(1))[0])
-
-    def __call__(self, x):  # noqa: D102
-        return self._answer(x, *self.oracle(x))
-
-    def peek(self, x):  # noqa: D102
-        return self._answer(x, *self.oracle.peek(x))
-
-    def value(self, x):  # noqa: D102
-        return self._mean(namespace(x).atleast_1d(self.oracle.value(x)), x)[0]
-
-    def hvp(self, x, v):  # noqa: D102
-        return self._mean(self.oracle.hvp(x, v), x)

@@ -1,0 +1,145 @@
+"""The one loop: the rule proposes, the loop moves.
+
+It is a generator, so the caller's for-loop is the callback: logging, stopping, evaluation, checkpoints
+and progress bars are plain code there.
+
+    for step in descend(SPSMax(), oracle, x0):
+        if step.t == 100:
+            break
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from .arrays import Array, Scalar, all_finite, namespace
+from .oracle import Oracle, Wrapper
+
+if TYPE_CHECKING:
+    from .rule import Rule
+
+
+class Step(NamedTuple):
+    """What one step did."""
+
+    t: int
+    """Steps taken, from 1."""
+    x: Array
+    """The loop's own array (n,), after the move: copy what you keep."""
+    f: Scalar
+    """The first value the oracle gave in this step: f at x before the move, on the current sample."""
+    g: Array
+    """The gradient (n,) that came with it. (A look-ahead rule asks at its look-ahead point.)"""
+    eta: Any
+    """The step size the rule chose: 0-d, or one per coordinate."""
+
+
+class NonFiniteError(ArithmeticError):
+    """The oracle answered with an infinite or undefined loss or gradient."""
+
+    def __init__(self, step: int, rule: Rule):
+        self.step, self.rule, self.eta = step, rule, rule.eta
+        super().__init__(
+            f"loss or gradient is not finite from step {step} on, under {rule} with last step size {rule.eta}:"
+            " lower its rate, clip the gradient (Clip), or pass nonfinite='skip' to leave such samples out"
+        )
+
+
+class _Refused(Exception):  # noqa: N818  (a signal from the oracle to the loop through the rule's step)
+    pass
+
+
+class _Watched(Wrapper):
+    """The oracle as the rule sees it: remembers the first answer of a step, lets no non-finite one through.
+
+    The check stands where the oracle answers, so a refused answer reaches neither x nor the rule's state.
+    Reading it would make the host wait for a GPU; there it is queued (`unread`) and read by the loop.
+    """
+
+    first: tuple[Scalar, Array] | None = None
+
+    def __init__(self, oracle: Oracle, at_once: bool):
+        super().__init__(oracle)
+        self.at_once = at_once
+        self.unread: list[tuple[int, Scalar]] = []
+        self.t = 0
+
+    def begin(self, t: int) -> None:
+        self.t, self.first = t, None
+        self.draw()
+
+    def __call__(self, x):
+        return self._checked(*self.oracle(x))
+
+    def peek(self, x):
+        return self._checked(*self.oracle.peek(x), first=False)
+
+    def _checked(self, f, g, first=True):
+        if first and self.first is None:
+            self.first = f, g
+        finite = namespace(g).isfinite(f) & all_finite(g)
+        if not self.at_once:
+            self.unread.append((self.t, finite))
+        elif not finite:
+            raise _Refused
+        return f, g
+
+    def first_bad_step(self) -> int | None:
+        """Read the queue: the first step with a non-finite answer, if any."""
+        unread, self.unread = self.unread, []
+        if not unread:
+            return None
+        xp = namespace(unread[0][1])
+        finite = xp.stack([ok for _, ok in unread]).tolist()  # one transfer
+        return next((t for (t, _), ok in zip(unread, finite, strict=True) if not ok), None)
+
+
+def descend(
+    rule: Rule, oracle: Oracle, x: Array, *, nonfinite: str = "raise", state: dict[str, Any] | None = None, taken: int = 0
+) -> Iterator[Step]:
+    """Minimise `oracle` from x (n,) by `rule`, one `Step` at a time, for ever.
+
+    Parameters
+    ----------
+    rule, oracle : any two that keep the contracts of `refopt.rule` and `refopt.oracle`
+    x : starting point (n,), float32 or float64; it is copied, and projected if the oracle has constraints
+    nonfinite : "raise" a NonFiniteError, or "skip": x and the rule stay as they are, the next sample is drawn.
+        On a GPU "raise" is checked once an epoch (every 100 steps without epochs) and says from which step on;
+        "skip" waits for the device in every step.
+    state, taken : `rule.state()` after `taken` steps of an earlier run, to go on from its x without a seam
+
+    Raises
+    ------
+    NonFiniteError
+        If the oracle answers with an infinite or undefined loss or gradient.
+    ValueError
+        If x is not a 1-D floating-point array, or `nonfinite` is neither word.
+    """
+    if nonfinite not in ("raise", "skip"):
+        raise ValueError(f"nonfinite must be 'raise' or 'skip', got {nonfinite!r}")
+    if getattr(x, "ndim", None) != 1 or x.dtype.kind != "f":
+        raise ValueError("x must be a 1-D array of float32 or float64: flatten it, and convert integers")
+    watched = _Watched(oracle, at_once=nonfinite == "skip" or namespace(x) is np)
+    x = oracle.project(x) if state is None else x.copy()
+    rule.start(x, watched)
+    if state is not None:
+        rule.load(state)
+    period = oracle.steps_per_epoch or 100
+    for t in count(taken + 1):
+        watched.begin(t)
+        try:
+            d = rule.step(x, watched)
+        except _Refused:
+            if nonfinite == "raise":
+                raise NonFiniteError(t, rule) from None
+        else:
+            x += d
+            oracle.project(x, out=x)
+        if t % period == 0 and (bad := watched.first_bad_step()) is not None:
+            raise NonFiniteError(bad, rule)
+        assert watched.first is not None, "a step asks the oracle at least once"
+        yield Step(t, x, *watched.first, rule.eta)

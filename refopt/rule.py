@@ -1,0 +1,246 @@
+"""What a rule is: a dataclass of hyper-parameters that proposes displacements, and a SciPy method.
+
+    class MyRule(Rule):                  # a dataclass
+        lr: float = 0.1                  # its fields are the hyper-parameters; they never change
+
+        def step(self, x, oracle):       # x (n,) is only read
+            f, g = oracle(x)             # ask first, then change the state: a refused answer touches nothing
+            self.eta = self.lr
+            return -self.eta * g         # the displacement d (n,); the loop moves: x <- x + d
+
+Everything else it sets is state: born in `start`, saved by `state`, restored by `load`. The one exception
+is `eta`, the step size just chosen: an output. The base class gives every rule `t`, the steps taken.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from math import inf
+from numbers import Real
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy.optimize import Bounds, OptimizeResult
+
+from .arrays import Array, to_device
+from .descend import NonFiniteError, descend
+from .oracle import Oracle
+from .sets import Box
+from .wrappers import Constrained
+
+Rate = float | Callable[[int], float]  # a number, or a schedule: a function of the steps taken
+
+
+@dataclass
+class Rule:
+    """A learning-rate rule: fields are hyper-parameters with the paper's defaults, never mutated."""
+
+    paper: ClassVar[str] = ""
+    """Source of the rule: authors, year, equation."""
+    units: ClassVar[dict[str, tuple[int, int]] | None] = None
+    """The rule's law of units. Run on c f(s z), with every field named here multiplied by c^p s^q, it takes the
+    steps it takes on f(x), divided by s. None: it holds absolute constants, and has no such law."""
+    eta = 0.0
+    """The step size of the last step, 0-d or one per coordinate (n,): an output, not a state."""
+
+    def start(self, x: Array, oracle: Oracle) -> None:
+        """Forget the past, and allocate state like x (n,), on its device."""
+        for name in [*self.own_state(), *(["eta"] if "eta" in vars(self) else [])]:
+            delattr(self, name)
+        self.t = 0
+
+    def step(self, x: Array, oracle: Oracle) -> Array:
+        """Return the displacement d (n,) proposed at x (n,); it may be a buffer, valid until the next step."""
+        raise NotImplementedError
+
+    def own_state(self) -> dict[str, Any]:
+        """Return what the next step depends on besides the hyper-parameters, by name: live, not copied."""
+        rest = {field.name for field in fields(self)} | {"eta"}
+        return {name: value for name, value in vars(self).items() if name not in rest}
+
+    def state(self) -> dict[str, Any]:
+        """Return a copy of the state: a flat dict of arrays and numbers."""
+        return {name: value.copy() if hasattr(value, "copy") else value for name, value in self.own_state().items()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take over a state saved by a rule of the same kind; to be called after `start`.
+
+        Raises
+        ------
+        ValueError
+            If the state's names or shapes are not this rule's; nothing has been changed then.
+        """
+        mine = self.own_state()
+        shapes = {name: np.shape(value) for name, value in mine.items()}
+        given = {name: np.shape(value) for name, value in state.items()}
+        if shapes != given:
+            raise ValueError(f"this state is not one of {type(self).__name__}: it holds {given}, expected {shapes}")
+        for name, value in state.items():
+            old = mine[name]
+            device_array = hasattr(old, "dtype")
+            setattr(self, name, to_device(value, old).astype(old.dtype) if device_array else type(old)(value))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self.__dataclass_fields__ and name in self.__dict__:
+            raise AttributeError(f"{name} is a hyper-parameter and stays as given: use dataclasses.replace for another")
+        object.__setattr__(self, name, value)
+
+    def gap(self, f, oracle: Oracle):
+        """Return f - f*, with f* from the field `f_star`, else from the oracle.
+
+        Raises
+        ------
+        ValueError
+            If neither knows f*.
+        """
+        given = getattr(self, "f_star", None)
+        f_star = oracle.f_star if given is None else given
+        if f_star is None:
+            raise ValueError(
+                f"{type(self).__name__} needs the infimum of the loss, which this problem does not know"
+                " (weight decay hides it): pass f_star, or constrain x to a Ball instead of decaying it"
+            )
+        return f - f_star
+
+    def __call__(  # noqa: PLR0917  (SciPy's order)
+        self, fun, x0, args=(), jac=None, hess=None, hessp=None, bounds=None, constraints=(), callback=None, *,
+        maxiter: int = 1000, gtol: float = 1e-5, tol: float | None = None,
+    ) -> OptimizeResult:  # fmt: skip
+        """Minimise as a method of SciPy: `scipy.optimize.minimize(fun, x0, jac=True, method=SPSMax(f_star=0))`.
+
+        Stops when no component of the (projected) gradient exceeds `tol`, or `gtol`; after `maxiter` steps; or when
+        the callback raises StopIteration. The monitor evaluates f and its gradient at every iterate; `nfev` and
+        `njev` count what the rule itself asked for.
+        """
+        if jac is None:
+            raise ValueError("a learning-rate rule needs the gradient: pass jac=True or jac=callable to minimize")
+        if constraints:
+            raise ValueError("a learning-rate rule takes bounds, not constraints: see refopt.sets and Constrained")
+        function = _Function(fun, jac, hess, hessp, args)
+        oracle = function if bounds is None else Constrained(function, _box(bounds))
+        tell = _callback(callback)
+        gtol = gtol if tol is None else tol
+        x, nit, status, counts = oracle.project(np.asarray(x0)), 0, 1, (0, 0)
+        f, g = oracle(x)
+        function.nfev = function.njev = 0
+        try:
+            if _residual(oracle, x, g) <= gtol:
+                status = 0
+            steps = descend(self, oracle, x)
+            while status and nit < maxiter:
+                step = next(steps)
+                x, nit, counts = step.x.copy(), step.t, (function.nfev, function.njev)
+                f, g = oracle(x)
+                function.nfev, function.njev = counts
+                tell(OptimizeResult(x=x.copy(), fun=float(f), jac=g.copy(), nit=nit))
+                if _residual(oracle, x, g) <= gtol:
+                    status = 0
+        except StopIteration:
+            status = 99
+        except NonFiniteError:
+            status = 3
+        return OptimizeResult(
+            x=x, fun=float(f), jac=g, nit=nit, nfev=counts[0], njev=counts[1],
+            status=status, success=status == 0, message=_MESSAGES[status],
+        )  # fmt: skip
+
+
+_MESSAGES = {
+    0: "The gradient is as small as asked.",
+    1: "Maximum number of iterations has been exceeded.",
+    3: "The loss or gradient became infinite or undefined; x is the last iterate before.",
+    99: "`callback` raised `StopIteration`.",
+}
+
+
+class _Function(Oracle):
+    """The user's functions as an oracle; it remembers its last answer, and counts the calls."""
+
+    def __init__(self, fun, jac, hess, hessp, args):
+        self.fun, self.jac, self.hess, self.hessp, self.args = fun, jac, hess, hessp, args
+        self.nfev = self.njev = 0
+        self.last: tuple[bytes, Any, Array] | None = None
+
+    def __call__(self, x):
+        if self.last is None or self.last[0] != x.tobytes():
+            f = x.dtype.type(self.fun(x.copy(), *self.args))
+            g = np.array(self.jac(x.copy(), *self.args), x.dtype)
+            if g.shape != x.shape:
+                raise ValueError(f"jac must return a gradient of the shape of x0, {x.shape}, got {g.shape}")
+            self.last = x.tobytes(), f, g
+        self.nfev, self.njev = self.nfev + 1, self.njev + 1
+        return self.last[1], self.last[2].copy()
+
+    def value(self, x):
+        self.nfev += 1
+        return x.dtype.type(self.fun(x.copy(), *self.args))
+
+    def hvp(self, x, v):
+        if self.hessp is not None:
+            return np.asarray(self.hessp(x.copy(), v, *self.args), x.dtype)
+        if callable(self.hess):
+            return np.asarray(self.hess(x.copy(), *self.args) @ v, x.dtype)
+        return super().hvp(x, v)
+
+
+def _box(bounds) -> Box:
+    if isinstance(bounds, Bounds):
+        return Box(bounds.lb, bounds.ub)
+    ends = [(-inf if low is None else low, inf if high is None else high) for low, high in bounds]
+    return Box(*np.array(ends, float).T)
+
+
+def _residual(oracle: Oracle, x: Array, g: Array) -> float:
+    """|P(x - g) - x|_inf: the gradient's largest component, or with bounds the projected gradient's."""
+    return float(np.abs(oracle.project(x - g) - x).max())
+
+
+def _callback(callback) -> Callable[[OptimizeResult], Any]:
+    """Both of SciPy's forms: callback(intermediate_result=...) and callback(xk)."""
+    if callback is None:
+        return lambda result: None
+    if set(inspect.signature(callback).parameters) == {"intermediate_result"}:
+        return lambda result: callback(intermediate_result=result)
+    return lambda result: callback(result.x)
+
+
+# --- hyper-parameters ----------------------------------------------------------------------------------------------
+
+
+def at(rate: Rate, t: int) -> float:
+    """Return the value of a rate after t steps: a schedule's value, or the number it is."""
+    return rate(t) if callable(rate) else rate
+
+
+def _demand(kind: str, holds: Callable[[Any], bool], values: dict[str, Any]) -> None:
+    for name, value in values.items():
+        if not callable(value) and not (isinstance(value, Real) and holds(value)):  # a schedule has checked itself
+            raise ValueError(f"{name} must be {kind}, got {value!r}")
+
+
+def positive(**values: Any) -> None:
+    """Raise ValueError unless every value is a positive finite number, or a schedule."""
+    _demand("a positive number", lambda value: 0 < value < inf, values)
+
+
+def nonnegative(**values: Any) -> None:
+    """Raise ValueError unless every value is a finite number >= 0, or a schedule."""
+    _demand("a number >= 0", lambda value: 0 <= value < inf, values)
+
+
+def fraction(**values: Any) -> None:
+    """Raise ValueError unless every value is a number in [0, 1), or a schedule: a momentum."""
+    _demand("a number in [0, 1)", lambda value: 0 <= value < 1, values)
+
+
+def cap(**values: Any) -> None:
+    """Raise ValueError unless every value is a positive number or inf, which is no cap."""
+    _demand("a positive number, or inf for no cap", lambda value: value > 0, values)
+
+
+def known(**values: Any) -> None:
+    """Raise ValueError unless every value is a finite number, or None: take it from the problem."""
+    values = {name: value for name, value in values.items() if value is not None}
+    _demand("a finite number, or None to take it from the problem", lambda value: -inf < value < inf, values)

@@ -1,0 +1,217 @@
+"""A step of size lr against the gradient, and three ways of adding memory to it.
+
+Problem
+    minimise f, L-smooth: |∇f(x) - ∇f(y)| ≤ L |x - y|.
+
+Derivation
+    Smoothness bounds f by a paraboloid that touches it at x (the descent lemma):
+
+        f(x + d) ≤ f(x) + ⟨g, d⟩ + (L/2) |d|²,    g = ∇f(x).                                        (1)
+
+    The right side is smallest at d = -g / L, and falls below f(x) for every
+
+        d = -lr g,    0 < lr < 2/L.                                                                  (2)
+
+    On f = λx²/2 each step of (2) multiplies x by 1 - lr λ. Modes with λ ≪ 1/lr hardly move, while 2/L
+    forbids a larger lr. A sum of past gradients moves them further: along a direction whose gradient
+    keeps its sign the terms add up to g/(1 - μ), along one that alternates they cancel.
+
+        b ← μ b + g,    b = 0 at the start,                                                          (3)
+        d = -lr b.                                                                                   (4)
+
+    PyTorch can damp every gradient but the first:
+
+        b ← μ b + (1 - damping) g,    b = g in the first step.                                       (5)
+
+    Averaging instead of summing gives the same path with lr (1 - μ) in place of lr:
+
+        m ← μ m + (1 - μ) g,    m = 0 at the start,                                                  (6)
+        d = -lr m.                                                                                   (7)
+
+    The third convention carries the displacement itself, and so keeps the old lr in it:
+
+        v ← μ v - lr g,                                                                              (8)
+        d = v.                                                                                       (9)
+
+    (4), (7) and (9) take the same steps as long as lr is constant, and different ones under a schedule.
+
+    Nesterov asks for the gradient where the momentum is about to lead:
+
+        v ← μ v - lr ∇f(x + μ v),    d = v.                                                          (10)
+
+    Written in y = x + μ v, the point at which the gradient is taken, and with v = -lr b, constant μ
+    and lr turn (10) into
+
+        b ← μ b + g,                                                                                 (11)
+        d = -lr (g + μ b),                                                                           (12)
+
+    which needs no second point: frameworks run this form, and their parameters are y, not x.
+
+Rule
+    GradientDescent (2); HeavyBall (3)-(4); HeavyBallDamped (5); HeavyBallEMA (6)-(7);
+    HeavyBallVelocity (8)-(9); NesterovLookAhead (10); Nesterov (11)-(12).
+
+Assumes
+    f smooth, lr < 2/L. With lr = 1/L: f(x_t) - f* ≤ L |x₀ - x*|² / (4t + 2) for convex f, and
+    (1 - μ_sc/L)ᵗ if |g|² ≥ 2 μ_sc (f - f*). Momentum is optimal on quadratics for
+    lr = 4/(√L + √μ_sc)², μ = ((√κ - 1)/(√κ + 1))², κ = L/μ_sc.
+
+Fails when
+    lr > 2/L: the steepest mode is multiplied by more than 1. Heavy ball with the optimal constants of a
+    quadratic can cycle for ever on a strongly convex f that is not one (Lessard et al. 2016, section 4.6).
+
+Cost
+    One gradient a step. Memory: none; one vector with momentum. No host synchronisation.
+
+Differs from the paper / from the authors' code in
+    Sasse eq. 2.12 divides a sum of u - l + 1 terms by u - l; here f is a mean. Every run called SGD in
+    Sasse's and Retsinas' experiments was HeavyBall in their code: a scheduler's default cycled the
+    momentum between 0.8 and 0.9 there, and 0.8 was set here. HeavyBallDamped with damping = μ is not (6)-(7),
+    because its first buffer is g, not (1 - μ) g.
+
+References
+    A. Cauchy 1847; H. Robbins, S. Monro 1951, A stochastic approximation method.
+    B. T. Polyak 1964, Some methods of speeding up the convergence of iteration methods.
+    Y. Nesterov 1983; 2018, Lectures on convex optimization, section 1.2.
+    I. Sutskever, J. Martens, G. Dahl, G. Hinton 2013, On the importance of initialization and momentum.
+    L. Lessard, B. Recht, A. Packard 2016, Analysis and design of optimization algorithms via integral
+    quadratic constraints, arXiv:1408.3595.
+    L. Sasse (thesis) eqs. 2.9-2.16; J. Liang et al. 2020, eqs. 2, 4.
+"""
+
+from dataclasses import dataclass
+
+from ..arrays import elementwise, namespace
+from ..rule import Rate, Rule, at, fraction, positive
+
+
+@dataclass
+class GradientDescent(Rule):
+    """d = -lr g: steepest descent, or SGD where the oracle draws mini-batches."""
+
+    lr: Rate = 0.1
+
+    paper = "Cauchy 1847; Robbins & Monro 1951; Sasse eq. 2.13"
+    units = {"lr": (-1, -2)}
+
+    def __post_init__(self):
+        positive(lr=self.lr)
+
+    def step(self, x, oracle):
+        _f, g = oracle(x)
+        self.eta = at(self.lr, self.t)
+        self.t += 1
+        return -self.eta * g  # (2)
+
+
+@dataclass
+class Momentum(GradientDescent):
+    """What the rules with memory share: a vector m, zero at the start, and one formula `update` that moves it."""
+
+    mu: Rate = 0.9
+
+    def __post_init__(self):
+        super().__post_init__()
+        fraction(mu=self.mu)
+
+    def start(self, x, oracle):
+        super().start(x, oracle)
+        self.m = namespace(x).zeros_like(x)
+
+    def step(self, x, oracle):
+        _f, g = oracle(x)
+        self.eta = at(self.lr, self.t)
+        self.m, d = self.update(self.m, g, at(self.mu, self.t), self.eta)
+        self.t += 1
+        return d
+
+    @staticmethod
+    def update(m, g, mu, lr):
+        """Return the new m and the displacement, both (n,)."""
+        raise NotImplementedError
+
+
+@dataclass
+class HeavyBall(Momentum):
+    """Gradient descent along a decaying sum of gradients: the classical momentum of frameworks."""
+
+    paper = "Polyak 1964; Sasse section 2.4"
+
+    @staticmethod
+    @elementwise
+    def update(b, g, mu, lr):
+        b = mu * b + g  # (3)
+        return b, -lr * b  # (4)
+
+
+@dataclass
+class HeavyBallDamped(HeavyBall):
+    """HeavyBall whose gradients, after the first, enter with weight 1 - damping: PyTorch's dampening."""
+
+    damping: float = 0.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        fraction(damping=self.damping)
+
+    def step(self, x, oracle):
+        _f, g = oracle(x)
+        self.eta = at(self.lr, self.t)
+        weight = 1 - self.damping if self.t else 1.0
+        self.m, d = self.update(self.m, weight * g, at(self.mu, self.t), self.eta)  # (5), (4)
+        self.t += 1
+        return d
+
+
+@dataclass
+class HeavyBallEMA(Momentum):
+    """Heavy ball with an average in place of the sum: lr keeps its meaning whatever mu is."""
+
+    paper = "Sasse eqs. 2.14-2.16"
+
+    @staticmethod
+    @elementwise
+    def update(m, g, mu, lr):
+        m = mu * m + (1 - mu) * g  # (6)
+        return m, -lr * m  # (7)
+
+
+@dataclass
+class HeavyBallVelocity(Momentum):
+    """Heavy ball that carries the displacement: a change of lr reaches only the gradients to come."""
+
+    paper = "Polyak 1964"
+
+    @staticmethod
+    @elementwise
+    def update(v, g, mu, lr):
+        v = mu * v - lr * g  # (8)
+        return v, v  # (9)
+
+
+@dataclass
+class NesterovLookAhead(HeavyBallVelocity):
+    """HeavyBallVelocity with the gradient taken at x + mu v: Nesterov's method as Sutskever writes it."""
+
+    paper = "Nesterov 1983; Sutskever et al. 2013"
+
+    def step(self, x, oracle):
+        mu = at(self.mu, self.t)
+        _f, g = oracle(x + mu * self.m)
+        self.eta = at(self.lr, self.t)
+        self.m, d = self.update(self.m, g, mu, self.eta)  # (10)
+        self.t += 1
+        return d
+
+
+@dataclass
+class Nesterov(Momentum):
+    """NesterovLookAhead in the coordinates of its look-ahead point: the form frameworks run."""
+
+    paper = "Nesterov 1983; Liang et al. section 4.1.3"
+
+    @staticmethod
+    @elementwise
+    def update(b, g, mu, lr):
+        b = mu * b + g  # (11)
+        return b, -lr * (g + mu * b)  # (12)

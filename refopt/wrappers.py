@@ -1,0 +1,145 @@
+"""One oracle seen through another: weight decay, clipping, feasible sets, many ranks.
+
+Each wrapper changes one answer and passes the rest on, so they compose in any order that makes sense:
+`Constrained(Clip(oracle, 1.0), Ball(100))`.
+
+Shapes: x, g, v (n,); f 0-d.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from .arrays import Array, dot, namespace, ratio, to_device, to_host
+from .oracle import Oracle, Wrapper
+
+
+class L2(Wrapper):
+    """f(x) + (decay / 2) |x|^2: weight decay as a term of the loss. Its infimum is not known."""
+
+    f_star = None
+
+    def __init__(self, oracle: Oracle, decay: float):
+        if not 0 <= decay < float("inf"):
+            raise ValueError(f"decay must be a finite number >= 0, got {decay!r}")
+        super().__init__(oracle)
+        self.decay = decay
+
+    def _penalised(self, x, f, g):
+        return f + self.decay / 2 * dot(x, x), g + self.decay * x
+
+    def __call__(self, x):
+        return self._penalised(x, *self.oracle(x))
+
+    def peek(self, x):
+        return self._penalised(x, *self.oracle.peek(x))
+
+    def value(self, x):
+        return self.oracle.value(x) + self.decay / 2 * dot(x, x)
+
+    def hvp(self, x, v):
+        return self.oracle.hvp(x, v) + self.decay * v
+
+
+class Clip(Wrapper):
+    """The gradient scaled down to norm `norm` where it is longer; f is left as it is."""
+
+    def __init__(self, oracle: Oracle, norm: float):
+        if not norm > 0:
+            raise ValueError(f"norm must be a positive number, got {norm!r}")
+        super().__init__(oracle)
+        self.norm = norm
+
+    def _clipped(self, f, g):
+        xp = namespace(g)
+        length = xp.sqrt(dot(g, g))
+        return f, g * xp.where(length > self.norm, ratio(self.norm, length), xp.ones_like(length))
+
+    def __call__(self, x):
+        return self._clipped(*self.oracle(x))
+
+    def peek(self, x):
+        return self._clipped(*self.oracle.peek(x))
+
+
+class Centralized(Wrapper):
+    """The gradient of every weight (a block of two or more axes) less its mean over all axes but the first."""
+
+    def _centred(self, f, g):
+        g = g.copy()
+        for _name, part, shape in self.blocks:
+            if len(shape) > 1:
+                rows = g[part].reshape(shape[0], -1)
+                rows -= rows.mean(axis=1)[:, None]
+        return f, g
+
+    def __call__(self, x):
+        return self._centred(*self.oracle(x))
+
+    def peek(self, x):
+        return self._centred(*self.oracle.peek(x))
+
+
+class FeasibleSet(Protocol):
+    """A closed convex set with a cheap projection: see `refopt.sets`."""
+
+    def project(self, x: Array, out: Array | None = None) -> Array: ...
+
+
+class Constrained(Wrapper):
+    """The same function on a feasible set: the loop projects every iterate onto it."""
+
+    def __init__(self, oracle: Oracle, feasible: FeasibleSet):
+        super().__init__(oracle)
+        self.feasible = feasible
+
+    def project(self, x, out=None):
+        return self.feasible.project(x, out)
+
+
+class Communicator(Protocol):
+    """Anything that sums over ranks: `mpi4py.MPI.COMM_WORLD`, or two threads with a barrier."""
+
+    def allreduce(self, part: np.ndarray) -> np.ndarray: ...
+
+
+class AllReduce(Wrapper):
+    """The mean over ranks of (f, g), each rank weighted by the samples it holds: one rank's answer, to rounding.
+
+    Every rank runs the same rule on its own share of the data and must ask the same questions in the
+    same order. On a GPU each answer passes through the host.
+    """
+
+    def __init__(self, oracle: Oracle, comm: Communicator):
+        super().__init__(oracle)
+        self.comm = comm
+
+    def _mean(self, part: Array, like: Array) -> Array:
+        """Return the weighted mean over ranks of `part` (m,), summed in float64 in one message."""
+        message = np.concatenate([[self.samples], self.samples * to_host(part).astype(np.float64)])
+        total = np.asarray(self.comm.allreduce(message))
+        return to_device((total[1:] / total[0]).astype(like.dtype), like)
+
+    def _answer(self, x, f, g):
+        mean = self._mean(namespace(g).append(f, g), x)
+        return mean[0], mean[1:]
+
+    @property
+    def f_star(self):
+        """The mean of the ranks' infima, or None where they are not known."""
+        own = self.oracle.f_star
+        return None if own is None else float(self._mean(np.atleast_1d(own), np.ones(1))[0])
+
+    def __call__(self, x):
+        return self._answer(x, *self.oracle(x))
+
+    def peek(self, x):
+        return self._answer(x, *self.oracle.peek(x))
+
+    def value(self, x):
+        return self._mean(namespace(x).atleast_1d(self.oracle.value(x)), x)[0]
+
+    def hvp(self, x, v):
+        return self._mean(self.oracle.hvp(x, v), x)
