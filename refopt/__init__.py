@@ -48,6 +48,8 @@ from .rules.sps import SPS, DecSPS, MoMo, SPSMax, SPSPlus, SPSSmooth
 from .sets import Ball, Box, Halfspace, Simplex
 from .wrappers import L2, AllReduce, Centralized, Clip, Constrained
 
+__version__ = "0.1.0"
+
 RULES: list[type[Rule]] = [
     GradientDescent, HeavyBall, HeavyBallDamped, HeavyBallEMA, HeavyBallVelocity, NesterovLookAhead, Nesterov,
     Polyak, PSS, PSSGamma, PSSDelta, PSSDeltaLiteral,

@@ -132,7 +132,8 @@ def descend(
     for t in count(taken + 1):
         watched.begin(t)
         try:
-            d = rule.step(x, watched)
+            with np.errstate(all="ignore"):  # an overflow shows in the answer, which is checked
+                d = rule.step(x, watched)
         except _Refused:
             if nonfinite == "raise":
                 raise NonFiniteError(t, rule) from None

@@ -145,7 +145,9 @@ class Order(Protocol):
 
 @functools.lru_cache(maxsize=8)
 def _shuffled(n: int, seed: int, epoch: int) -> np.ndarray:
-    return np.random.default_rng([seed, epoch]).permutation(n)
+    order = np.random.default_rng([seed, 1 + epoch]).permutation(n)  # [seed, 0] would be the stream of `seed` itself
+    order.flags.writeable = False  # it is shared
+    return order
 
 
 @dataclass(frozen=True)

@@ -216,7 +216,8 @@ def at(rate: Rate, t: int) -> float:
 
 def _demand(kind: str, holds: Callable[[Any], bool], values: dict[str, Any]) -> None:
     for name, value in values.items():
-        if not callable(value) and not (isinstance(value, Real) and holds(value)):  # a schedule has checked itself
+        schedule = callable(value) and not isinstance(value, Rule)  # it has checked itself
+        if not schedule and not (isinstance(value, Real) and holds(value)):
             raise ValueError(f"{name} must be {kind}, got {value!r}")
 
 

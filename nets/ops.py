@@ -1,0 +1,101 @@
+"""Operations on tensors: each one its value and, beside it, its vector-Jacobian products.
+
+Notation: an operation computes y from its operands, f is the loss at the end of the graph, and g = df/dy
+has the shape of y. A vjp turns g into df/d(operand); its equation stands in the docstring. Operands are
+`Tensor`s; the arrays behind them are read when the operation is called and never written to.
+
+Shapes: N batch, D inputs, K outputs.
+"""
+
+from __future__ import annotations
+
+from refopt.arrays import Array, namespace
+
+from .tensor import Tensor
+
+
+def affine(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+    """Y = X W + b, for X (N, D), W (D, K), b (K,).
+
+    With G = df/dY (N, K):  df/dX = G Wᵀ,  df/dW = Xᵀ G,  df/db = Σₙ G[n].
+    """
+    x_, w_, xp = x.data, w.data, namespace(x.data)
+    y = x_ @ w_
+    y += b.data
+    return Tensor(
+        y,
+        (x, lambda g, out: xp.matmul(g, w_.T, out=out)),
+        (w, lambda g, out: xp.matmul(x_.T, g, out=out)),
+        (b, lambda g, out: g.sum(axis=0, out=out)),
+    )
+
+
+def add(a: Tensor, b: Tensor) -> Tensor:
+    """Y = a + b, broadcast.  df/da = g and df/db = g, each summed over what was broadcast."""
+    a_shape, b_shape = a.data.shape, b.data.shape
+    return Tensor(
+        a.data + b.data,
+        (a, lambda g, out: _sum_to(g, a_shape)),
+        (b, lambda g, out: _sum_to(g, b_shape)),
+    )
+
+
+def multiply(a: Tensor, b: Tensor) -> Tensor:
+    """Y = a b, element by element, broadcast.  df/da = g b and df/db = g a, summed over what was broadcast."""
+    a_, b_ = a.data, b.data
+    return Tensor(
+        a_ * b_,
+        (a, lambda g, out: _sum_to(g * b_, a_.shape)),
+        (b, lambda g, out: _sum_to(g * a_, b_.shape)),
+    )
+
+
+def relu(x: Tensor) -> Tensor:
+    """Y = max(x, 0).  df/dx = g where y > 0, else 0 (at the kink, the subgradient 0)."""
+    xp = namespace(x.data)
+    y = xp.maximum(x.data, 0)
+    return Tensor(y, (x, lambda g, out: xp.multiply(g, y > 0, out=out)))
+
+
+def tanh(x: Tensor) -> Tensor:
+    """Y = tanh x.  df/dx = g (1 - y²)."""
+    xp = namespace(x.data)
+    y = xp.tanh(x.data)
+    return Tensor(y, (x, lambda g, out: xp.multiply(g, 1 - y * y, out=out)))
+
+
+def sigmoid(x: Tensor) -> Tensor:
+    """Y = 1 / (1 + exp(-x)).  df/dx = g y (1 - y).
+
+    With z = exp(-|x|) <= 1, which cannot overflow: y = 1 / (1 + z) for x >= 0 and z / (1 + z) for x < 0.
+    """
+    xp = namespace(x.data)
+    z = xp.exp(-xp.abs(x.data))
+    y = xp.where(x.data < 0, z, 1) / (1 + z)
+    return Tensor(y, (x, lambda g, out: xp.multiply(g, y * (1 - y), out=out)))
+
+
+def reshape(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Y = the elements of x in another shape, one of which may be -1.  df/dx = g in the shape of x."""
+    x_shape = x.data.shape
+    return Tensor(x.data.reshape(shape), (x, lambda g, out: g.reshape(x_shape)))
+
+
+def sum(x: Tensor) -> Tensor:
+    """Y = Σ x over all elements, 0-d.  df/dx = g, everywhere."""
+    x_shape, xp = x.data.shape, namespace(x.data)
+    return Tensor(x.data.sum(), (x, lambda g, out: xp.broadcast_to(g, x_shape)))
+
+
+def _sum_to(g: Array, shape: tuple[int, ...]) -> Array:
+    """Sum g over the axes along which an array of `shape` was broadcast to the shape of g.
+
+    One axis at a time: a GPU sums the last of several axes in parallel, but N, H and W of an
+    (N, H, W, C) array together almost serially.
+    """
+    while g.ndim > len(shape):
+        g = g.sum(axis=0)
+    for axis, size in enumerate(shape):
+        if size != g.shape[axis]:
+            g = g.sum(axis=axis, keepdims=True)
+    return g

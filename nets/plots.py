@@ -1,0 +1,91 @@
+"""Pictures of runs: loss, accuracy and step size of trained nets; gap and step size on convex problems.
+
+Colours are Okabe and Ito's, which colour-blind readers can tell apart; line styles tell them apart in grey.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from .checkpoint import read_table, replacing
+
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+LINES = ("-", "--", "-.", ":")
+
+
+def style(k: int) -> dict[str, object]:
+    """Return colour and line style of the k-th curve."""
+    return {"color": COLORS[k % len(COLORS)], "linestyle": LINES[k % len(LINES)], "linewidth": 1.6}
+
+
+def figure(panels: int, title: str) -> tuple[Figure, list[Axes]]:
+    """Return a figure with panels side by side; it needs no display."""
+    fig = Figure(figsize=(4.6 * panels, 4.4), layout="constrained", dpi=130)
+    FigureCanvasAgg(fig)
+    fig.suptitle(title)
+    axes = list(np.atleast_1d(fig.subplots(1, panels)))
+    for ax in axes:
+        ax.grid(alpha=0.3)
+    return fig, axes
+
+
+def save(fig: Figure, path: Path) -> None:
+    """Write the figure as PNG; what stood at `path` is replaced at once."""
+    with replacing(path) as file:
+        fig.savefig(file, format="png")
+
+
+def positive_log(ax: Axes, curves: list[np.ndarray]) -> None:
+    """Use a logarithmic axis if there is something above 0 to show on it."""
+    if any((curve > 0).any() for curve in curves):
+        ax.set_yscale("log")
+
+
+def draw_runs(runs: dict[str, Path], path: Path, title: str) -> None:
+    """Draw loss, accuracy and step size of runs, given by name and folder, into one picture.
+
+    Raises
+    ------
+    RunError
+        If a folder holds no run.
+    """
+    fig, (loss, accuracy, eta) = figure(3, title)
+    etas = []
+    for k, (name, folder) in enumerate(runs.items()):
+        epochs, log = read_table(folder / "epochs.csv"), read_table(folder / "log.csv")
+        mark = "o" if len(epochs["epoch"]) < 3 else ""
+        loss.plot(epochs["epoch"], epochs["train_loss"], **style(k), marker=mark, label=f"{name}, train", alpha=0.45)
+        loss.plot(epochs["epoch"], epochs["test_loss"], **style(k), marker=mark, label=f"{name}, test")
+        accuracy.plot(epochs["epoch"], 100 * epochs["test_accuracy"], **style(k), marker=mark, label=name)
+        eta.plot(log["step"], np.where(log["eta"] > 0, log["eta"], np.nan), **style(k) | {"linewidth": 0.8}, label=name)
+        etas.append(log["eta"])
+    loss.set(xlabel="epoch", ylabel="mean loss", yscale="log")
+    accuracy.set(xlabel="epoch", ylabel="test accuracy / %")
+    eta.set(xlabel="step", ylabel="step size η")
+    positive_log(eta, etas)
+    for ax in (loss, accuracy):
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    fig.legend(*loss.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize="small")
+    save(fig, path)
+
+
+def draw_race(gaps: dict[str, np.ndarray], etas: dict[str, np.ndarray], path: Path, title: str, ylabel: str) -> None:
+    """Draw f - f* after each step (T + 1,) and the step sizes (T,) of rules, by name, into one picture."""
+    fig, (gap_axes, eta_axes) = figure(2, title)
+    for k, name in enumerate(gaps):
+        gap, eta = gaps[name], etas[name]
+        shown = (gap > 0) & (gap < 1e4 * gap[0])  # a rule that diverges leaves the picture
+        gap_axes.plot(np.arange(len(gap)), np.where(shown, gap, np.nan), **style(k), label=name)
+        eta_axes.plot(np.arange(1, len(eta) + 1), np.where(eta > 0, eta, np.nan), **style(k), label=name)
+    gap_axes.set(xlabel="step", ylabel=ylabel)
+    eta_axes.set(xlabel="step", ylabel="step size η")
+    positive_log(gap_axes, list(gaps.values()))
+    positive_log(eta_axes, list(etas.values()))
+    fig.legend(*gap_axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize="small")
+    save(fig, path)

@@ -1,0 +1,53 @@
+"""What the README shows is run as it stands."""
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nets import cli
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+ROOT = Path(__file__).parent.parent
+
+
+def blocks(language: str) -> list[str]:
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    return [text for name, text in fenced if name == language]
+
+
+def test_the_python_examples_run_and_get_where_they_should(capsys):
+    """One after the other, in one namespace, as a reader would; the block that shows the contract is not a program."""
+    namespace: dict[str, object] = {}
+    for block in blocks("python"):
+        if "class Oracle:" not in block:
+            exec(block, namespace)
+    printed = capsys.readouterr().out.splitlines()
+    gaps = [float(line.split()[1]) for line in printed[:4]]
+    assert gaps == sorted(gaps, reverse=True)
+    assert gaps[-1] < 1e-3
+    assert namespace["step"].t == 5 * 45
+    far, (_loss, accuracy) = float(printed[-2]), eval(printed[-1])
+    assert far < 1e-2
+    assert accuracy > 0.9
+    assert np.isfinite(namespace["result"].fun)
+
+
+@pytest.mark.parametrize("line", [line for block in blocks("sh") for line in block.splitlines() if line.startswith("refopt")])
+def test_the_commands_are_spelled_right(line):
+    cli.parse(shlex.split(line, comments=True)[1:])
+
+
+def test_the_tree_names_files_that_are_there():
+    (tree,) = blocks("")
+    package = ""
+    for line in tree.splitlines():
+        if not line.startswith(" "):
+            package = line.split("/")[0]
+        for name in re.findall(r"\w+\.py", line):
+            assert (ROOT / package / name).exists(), f"{package}/{name}"
+    shown = set(re.findall(r"\w+\.py", tree))
+    there = {path.name for folder in ("refopt", "nets") for path in (ROOT / folder).glob("*.py")} - {"__init__.py"}
+    assert there == shown, "every file is in the tree"

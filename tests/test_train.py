@@ -1,0 +1,373 @@
+"""Training: the net as an oracle, the files of a run, and runs that go on as if nothing had happened."""
+
+import errno
+import json
+import os
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from nets.checkpoint import Checkpoint, RunError, Table, read_table
+from nets.layers import Dropout, Flatten, Linear, Sequential, Tanh
+from nets.train import EPOCH_COLUMNS, LOG_COLUMNS, NetOracle, Options, StepLog, fit, setup
+from refopt import (
+    ALIG,
+    Cycle,
+    DecSPS,
+    GradientDescent,
+    HeavyBall,
+    MoMo,
+    NonFiniteError,
+    Polyak,
+    PSSDelta,
+    Random,
+    Shuffled,
+    SPSMax,
+    SPSSmooth,
+    descend,
+)
+
+FAST = Options(epochs=2, batch=256)
+
+
+def small_net(dropout=0.0):
+    return Sequential(Flatten(), Linear(12, 7), Tanh(), Dropout(dropout), Linear(7, 3))
+
+
+def small_oracle(dropout=0.0, dtype=np.float64, batch=5, **order):
+    rng = np.random.default_rng(1)
+    images, labels = rng.normal(size=(23, 2, 2, 3)), rng.integers(0, 3, 23)
+    return NetOracle(small_net(dropout), images, labels, Shuffled(23, batch, **order), seed=3, dtype=dtype)
+
+
+def same_state(a: Checkpoint, b: Checkpoint) -> bool:
+    """Whether two checkpoints agree in every bit that the future depends on."""
+    same_arrays = [np.array_equal(a.theta, b.theta), a.theta.dtype == b.theta.dtype, a.rule.keys() == b.rule.keys()]
+    same_arrays += [np.array_equal(value, b.rule[name]) for name, value in a.rule.items()]
+    return all(same_arrays) and (a.step, a.position) == (b.step, b.position)
+
+
+# --- the oracle ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_gradient_of_a_net_is_the_derivative_of_its_loss(dropout):
+    """Central difference in a random direction; h = 1e-6 leaves about 1e-10 of the slope, checked to 1e-7."""
+    oracle = small_oracle(dropout)
+    oracle.draw()
+    x = oracle.layout.initial(0, np.float64)
+    _f, g = oracle(x)
+    for seed in range(5):
+        v = np.random.default_rng(seed).normal(size=x.size) * (x != 0)
+        slope = (oracle.value(x + 1e-6 * v) - oracle.value(x - 1e-6 * v)) / 2e-6
+        assert slope == pytest.approx(g @ v, rel=1e-7)
+
+
+def test_between_two_draws_the_oracle_is_pure_although_it_drops_units():
+    oracle = small_oracle(dropout=0.5)
+    x = oracle.layout.initial(0, np.float64)
+    answers = []
+    for _ in range(3):
+        oracle.draw()
+        f, g = oracle(x)
+        assert oracle(x)[0] == f == oracle.value(x)
+        assert np.array_equal(oracle(x)[1], g)
+        answers.append(f)
+    assert len(set(answers)) == 3, "every draw has its own samples and masks"
+
+
+def test_peek_is_the_answer_after_the_next_draw():
+    oracle = small_oracle(dropout=0.5)
+    x = oracle.layout.initial(0, np.float64)
+    for _ in range(12):  # over two epochs of five batches
+        f, g = oracle.peek(x)
+        oracle.draw()
+        assert oracle(x)[0] == f
+        assert np.array_equal(oracle(x)[1], g)
+
+
+def test_samples_and_fraction_follow_a_smaller_last_batch():
+    oracle = small_oracle()
+    sizes = []
+    for _ in range(oracle.steps_per_epoch):
+        oracle.draw()
+        sizes.append(oracle.samples)
+        assert oracle.batch_fraction == oracle.samples / 23
+    assert sizes == [5, 5, 5, 5, 3]
+    assert small_oracle(drop_last=True).steps_per_epoch == 4
+
+
+def test_an_epoch_of_batch_losses_averages_to_the_loss_of_the_data():
+    """Weighted by their samples, since the last batch is smaller; 1e-12: one rounding for each batch."""
+    oracle = small_oracle()
+    x = oracle.layout.initial(0, np.float64)
+    total = 0.0
+    for _ in range(oracle.steps_per_epoch):
+        oracle.draw()
+        total += oracle(x)[0] * oracle.samples
+    loss, accuracy = oracle.evaluate(x, oracle.images, oracle.labels, batch=4)
+    assert total / 23 == pytest.approx(loss, rel=1e-12)
+    assert accuracy * 23 == pytest.approx(round(accuracy * 23))
+    assert oracle.evaluate(x, oracle.images, oracle.labels, batch=23) == pytest.approx((loss, accuracy), rel=1e-12)
+
+
+def test_evaluation_knows_no_dropout_and_counts_right_answers():
+    oracle = small_oracle(dropout=0.5)
+    x = oracle.layout.initial(0, np.float64)
+    views = list(oracle.layout.views(x).values())
+    hidden = np.tanh(oracle.images.reshape(23, 12) @ views[0] + views[1])
+    answers = (hidden @ views[2] + views[3]).argmax(axis=1)
+    assert oracle.evaluate(x, oracle.images, oracle.labels)[1] == np.mean(answers == oracle.labels)
+
+
+def test_float32_stays_float32():
+    oracle = small_oracle(dropout=0.5, dtype=np.float32)
+    x = oracle.layout.initial(0, np.float32)
+    f, g = oracle(x)
+    assert f.dtype == g.dtype == oracle.value(x).dtype == np.float32
+    assert f.shape == ()
+
+
+def test_first_loss_of_a_draw_is_kept_free_of_weight_decay():
+    net, oracle, theta, _parts = setup(replace(FAST, weight_decay=0.5))
+    step = next(descend(GradientDescent(), oracle, theta))
+    assert step.f > net.data_loss
+    assert step.f == pytest.approx(net.data_loss + 0.25 * theta @ theta, rel=1e-6)  # float32
+
+
+def test_options_compose_clip_decay_and_ball():
+    _net, oracle, theta, _parts = setup(replace(FAST, clip=1e-3, weight_decay=0.1, ball=1.0))
+    assert np.linalg.norm(oracle(theta)[1] - 0.1 * theta) <= 1e-3 * (1 + 1e-4)  # the data's part is clipped, not all
+    for step in islice(descend(GradientDescent(), oracle, theta), 3):
+        assert np.linalg.norm(step.x) <= 1 + 1e-6
+
+
+def test_a_polyak_step_under_weight_decay_asks_for_the_infimum(tmp_path):
+    with pytest.raises(ValueError, match="needs the infimum of the loss.*pass f_star"):
+        fit(replace(FAST, weight_decay=0.1), SPSMax(), tmp_path)
+    fit(replace(FAST, weight_decay=0.1), SPSMax(f_star=0.0), tmp_path / "given")
+
+
+# --- the files of a run ------------------------------------------------------------------------------------------------
+
+
+def test_a_run_leaves_its_log_its_epochs_its_summary_and_a_checkpoint(tmp_path):
+    result = fit(replace(FAST, validation=0.2), SPSMax(), tmp_path / "new" / "run")
+    out = result.out
+    log, epochs = read_table(out / "log.csv"), read_table(out / "epochs.csv")
+    assert tuple(log) == LOG_COLUMNS
+    assert tuple(epochs) == (*EPOCH_COLUMNS, "valid_loss", "valid_accuracy")
+    per_epoch = -(-round(1437 * 0.8) // 256)
+    assert log["step"].tolist() == list(range(1, 2 * per_epoch + 1))
+    assert log["epoch"].tolist() == [1.0] * per_epoch + [2.0] * per_epoch
+    assert (log["eta"] > 0).all()
+    assert (log["grad_norm"] > 0).all()
+    assert epochs["epoch"].tolist() == [1.0, 2.0]
+    assert ((epochs["test_accuracy"] > 0.5) & (epochs["test_accuracy"] <= 1)).all(), "accuracies are fractions"
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["finished"] is True
+    assert summary["final"]["test_accuracy"] == pytest.approx(epochs["test_accuracy"][-1])
+    assert summary["settings"]["options"]["validation"] == 0.2
+    assert not [name for name in os.listdir(out) if name.startswith(".")], "no temporary file is left"
+
+
+def test_the_log_holds_what_the_loop_saw(tmp_path):
+    """Nine digits: equal after rounding to float32."""
+    fit(FAST, SPSMax(), tmp_path)
+    _net, oracle, theta, _parts = setup(FAST)
+    log = read_table(tmp_path / "log.csv")
+    for k, step in enumerate(islice(descend(SPSMax(), oracle, theta), 12)):
+        row = [step.f, step.eta, np.sqrt(np.dot(step.g, step.g))]
+        assert np.float32([log[name][k] for name in ("loss", "eta", "grad_norm")]) == pytest.approx(np.float32(row), rel=2e-7)
+    saved = Checkpoint.load(tmp_path / "checkpoint.npz")
+    assert (saved.step, np.array_equal(saved.theta, step.x)) == (12, True)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [SPSMax(), SPSSmooth(), PSSDelta(), DecSPS(), MoMo(), ALIG(), HeavyBall(lr=Cycle(0.01, 0.1, 9), mu=0.8),
+     GradientDescent(lr=Random(0.01, 0.1, seed=4))],
+    ids=lambda rule: type(rule).__name__,
+)  # fmt: skip
+def test_a_resumed_run_is_bit_equal_to_an_uninterrupted_one(rule, tmp_path):
+    long = replace(FAST, epochs=4)
+    fit(long, rule, tmp_path / "whole")
+    fit(FAST, rule, tmp_path / "parts")
+    fit(long, replace(rule), tmp_path / "parts", Checkpoint.load(tmp_path / "parts" / "checkpoint.npz"))
+    whole, parts = (Checkpoint.load(tmp_path / name / "checkpoint.npz") for name in ("whole", "parts"))
+    assert same_state(whole, parts)
+    assert (tmp_path / "whole" / "log.csv").read_text() == (tmp_path / "parts" / "log.csv").read_text()
+    tables = [read_table(tmp_path / name / "epochs.csv") for name in ("whole", "parts")]
+    for column in EPOCH_COLUMNS[:-1]:  # all but the seconds
+        assert np.array_equal(tables[0][column], tables[1][column])
+
+
+def test_a_run_resumed_within_an_epoch_is_bit_equal_too(tmp_path):
+    """Stops after 4 of 6 steps an epoch, as Ctrl-C does, and goes on."""
+    options, rule = replace(FAST, epochs=3), MoMo()
+    fit(options, rule, tmp_path / "whole")
+    net, oracle, theta, _parts = setup(options)
+    for step in islice(descend(rule, oracle, theta), 4):
+        pass
+    settings = Checkpoint.load(tmp_path / "whole" / "checkpoint.npz").settings
+    middle = Checkpoint(step.t, step.x, rule.state(), oracle.buffers(), oracle.position(), settings)
+    middle.save(tmp_path / "middle.npz")
+    fit(options, MoMo(), tmp_path / "parts", Checkpoint.load(tmp_path / "middle.npz"))
+    assert net.position() == 4
+    ends = [Checkpoint.load(tmp_path / name / "checkpoint.npz") for name in ("whole", "parts")]
+    assert same_state(*ends)
+
+
+def test_resuming_a_finished_run_changes_nothing(tmp_path):
+    fit(FAST, SPSMax(), tmp_path)
+    before = {name: (tmp_path / name).read_bytes() for name in ("log.csv", "epochs.csv", "checkpoint.npz")}
+    result = fit(FAST, SPSMax(), tmp_path, Checkpoint.load(tmp_path / "checkpoint.npz"))
+    assert result.finished
+    assert before == {name: (tmp_path / name).read_bytes() for name in before}
+
+
+@pytest.mark.parametrize(
+    ("options", "rule", "named"),
+    [
+        (FAST, SPSMax(c=1), "rule"),
+        (FAST, PSSDelta(), "rule"),
+        (replace(FAST, model="mlp-retsinas"), SPSMax(), "model"),
+        (replace(FAST, seed=1), SPSMax(), "seed"),
+        (replace(FAST, batch=32), SPSMax(), "batch"),
+        (replace(FAST, dtype="float64"), SPSMax(), "dtype"),
+    ],
+)
+def test_a_checkpoint_of_another_run_is_refused_and_stays(options, rule, named, tmp_path):
+    fit(FAST, SPSMax(), tmp_path)
+    before = (tmp_path / "checkpoint.npz").read_bytes(), (tmp_path / "log.csv").read_bytes()
+    with pytest.raises(RunError, match=f"another run: its {named} is"):
+        fit(options, rule, tmp_path, Checkpoint.load(tmp_path / "checkpoint.npz"))
+    assert before == ((tmp_path / "checkpoint.npz").read_bytes(), (tmp_path / "log.csv").read_bytes())
+
+
+def test_a_damaged_checkpoint_is_refused_in_one_sentence(tmp_path):
+    fit(FAST, SPSMax(), tmp_path)
+    path = tmp_path / "checkpoint.npz"
+    content = path.read_bytes()
+    for damaged in (content[: len(content) // 2], b"", b"not a checkpoint", content[:-30]):
+        path.write_bytes(damaged)
+        with pytest.raises(RunError, match="is not a checkpoint"):
+            Checkpoint.load(path)
+    np.savez(path, theta=np.zeros(3))
+    with pytest.raises(RunError, match="is not a checkpoint"):
+        Checkpoint.load(path)
+    with path.open("wb") as file:
+        np.save(file, np.zeros(3))
+    with pytest.raises(RunError, match="is not a checkpoint"):
+        Checkpoint.load(path)
+    path.unlink()
+    with pytest.raises(RunError, match="there is no checkpoint"):
+        Checkpoint.load(path)
+
+
+def test_a_full_disk_leaves_the_earlier_checkpoint(tmp_path, monkeypatch):
+    fit(FAST, SPSMax(), tmp_path)
+    before = (tmp_path / "checkpoint.npz").read_bytes()
+    saved = Checkpoint.load(tmp_path / "checkpoint.npz")
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(RunError, match="No space left on device.*earlier checkpoint there is intact"):
+        replace(saved, step=99).save(tmp_path / "checkpoint.npz")
+    assert (tmp_path / "checkpoint.npz").read_bytes() == before
+    assert not [name for name in os.listdir(tmp_path) if name.startswith(".")], "the unfinished file is removed"
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(RunError, match="cannot make the folder"):
+        fit(FAST, SPSMax(), tmp_path / "file" / "run")
+
+
+def test_a_run_that_diverges_says_where_and_keeps_its_last_checkpoint_and_its_steps(tmp_path):
+    with pytest.raises(NonFiniteError, match="not finite from step") as caught:
+        fit(FAST, GradientDescent(lr=1e30), tmp_path)
+    assert caught.value.step > 1
+    assert len(read_table(tmp_path / "log.csv")["step"]) == caught.value.step - 1
+    assert np.isfinite(Checkpoint.load(tmp_path / "checkpoint.npz").theta).all()
+
+
+def test_two_seeds_are_two_runs_and_one_seed_is_one(tmp_path):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        fit(replace(FAST, epochs=1, seed=seed), SPSMax(), tmp_path / name)
+    a, b, c = (Checkpoint.load(tmp_path / name / "checkpoint.npz").theta for name in "abc")
+    assert np.array_equal(a, b)
+    assert not np.array_equal(a, c)
+
+
+def test_a_rule_can_be_used_for_a_second_run(tmp_path):
+    rule = PSSDelta()
+    fit(FAST, rule, tmp_path / "first")
+    fit(FAST, rule, tmp_path / "second")
+    first, second = (Checkpoint.load(tmp_path / name / "checkpoint.npz") for name in ("first", "second"))
+    assert same_state(first, second)
+
+
+@pytest.mark.parametrize(("name", "value"), [("epochs", 0), ("batch", 0), ("seed", -1), ("model", "transformer")])
+def test_an_option_out_of_range_is_named(name, value):
+    with pytest.raises(ValueError, match=f"{name} must be"):
+        Options(**{name: value})
+
+
+def test_a_batch_larger_than_the_data_is_refused():
+    with pytest.raises(ValueError, match="batch must be between 1 and the 1437 samples"):
+        setup(Options(batch=2000))
+
+
+# --- tables ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_table_is_cut_back_to_the_rows_a_checkpoint_knows(tmp_path):
+    table = Table(tmp_path / "t.csv", ("a", "b"))
+    table.append([(k, k / 3) for k in range(5)])
+    with (tmp_path / "t.csv").open("a") as file:
+        file.write("5,1.66")  # killed while writing
+    Table(tmp_path / "t.csv", ("a", "b"), keep=3).append([(7, 8)])
+    assert read_table(tmp_path / "t.csv")["a"].tolist() == [0, 1, 2, 7]
+    assert read_table(tmp_path / "t.csv")["b"][1] == pytest.approx(1 / 3, rel=1e-8)
+
+
+def test_an_empty_table_has_columns_and_no_rows(tmp_path):
+    Table(tmp_path / "t.csv", ("a", "b"))
+    table = read_table(tmp_path / "t.csv")
+    assert list(table) == ["a", "b"]
+    assert all(len(column) == 0 for column in table.values())
+
+
+def test_a_table_that_is_none_is_refused(tmp_path):
+    for content in ("a,b\n1,x\n", "a,b\n1\n"):
+        (tmp_path / "t.csv").write_text(content)
+        with pytest.raises(RunError, match="cannot be read as a table"):
+            read_table(tmp_path / "t.csv")
+    with pytest.raises(RunError, match="cannot be read as a table"):
+        read_table(tmp_path / "missing.csv")
+
+
+def test_a_step_size_per_coordinate_is_logged_by_its_mean(tmp_path):
+    class Step:
+        t, x, g, eta = 1, np.zeros(4), np.array([3.0, 4, 0, 0]), np.array([1.0, 2, 3, 6])
+
+    log = StepLog(tmp_path / "log.csv", per_epoch=2, taken=0)
+    log.add(Step, np.float64(0.5))
+    log.flush()
+    assert {name: column[0] for name, column in read_table(tmp_path / "log.csv").items()} == {
+        "step": 1, "epoch": 1, "loss": 0.5, "eta": 3.0, "grad_norm": 5.0,
+    }  # fmt: skip
+
+
+def test_f_star_of_a_net_is_the_infimum_of_its_loss():
+    """Cross-entropy cannot fall below 0, and Polyak's rules may rely on it."""
+    oracle = small_oracle()
+    x = oracle.layout.initial(0, np.float64)
+    steps = islice(descend(Polyak(), oracle, x), 50)
+    assert oracle.f_star == 0
+    assert all(step.f > 0 for step in steps)
