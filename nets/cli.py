@@ -33,7 +33,7 @@ from .plots import draw_race, draw_runs
 from .spec import command_name, parse_rate, parse_rule, short
 from .train import Options, Result, fit, setup
 
-AnyRule = Union[tuple(Annotated[cls, tyro.conf.subcommand(command_name(cls))] for cls in RULES)]  # noqa: UP007
+AnyRule = Union[tuple(Annotated[cls, tyro.conf.subcommand(command_name(cls))] for cls in RULES)]  # type: ignore[valid-type]  # noqa: UP007
 BAD_GUESS = GradientDescent(lr=0.001)
 
 

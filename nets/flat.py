@@ -81,11 +81,13 @@ class Layout:
     def evaluate(self, theta: Array, loss: Callable[[], Tensor]) -> tuple[Scalar, Array]:
         """Return f (0-d) and its gradient, a new array (n,), at theta (n,); loss() is to compute f with the model.
 
-        The gradient of a parameter that f does not depend on is 0.
+        The gradient of a parameter that f does not depend on is 0. ValueError if f is not of theta's dtype.
         """
         gradient = namespace(theta).empty_like(theta)
         self.bind(theta, gradient)
         f = loss()
+        if f.data.dtype != theta.dtype:
+            raise ValueError(f"the loss is {f.data.dtype} at a {theta.dtype} theta: give the net data of theta's dtype")
         f.backward()
         for block, parameter in zip(self.blocks, self.parameters, strict=True):
             unwritten = block.slice.start if parameter.grad is None else block.slice.stop
@@ -93,7 +95,7 @@ class Layout:
         return f.data, gradient
 
     def save(self, path: str | os.PathLike[str], theta: Array) -> None:
-        """Write theta (n,) to `path` as .npz, one array per parameter, by name; a file there is replaced at one go."""
+        """Write theta (n,) to `path` as .npz, one array per parameter, by name; a file there is replaced in one go."""
         arrays = {name: to_host(view) for name, view in self.views(theta).items()}
         unfinished = f"{os.fspath(path)}.unfinished"
         with open(unfinished, "wb") as file:

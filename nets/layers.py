@@ -86,7 +86,8 @@ class Mode:
 class Layer:
     """A function of x with parameters: those of its attributes that are parameters or layers, in order of assignment.
 
-    A layer that calls several others hands the k-th of them `mode.inside(k)`.
+    Several layers in one attribute are a `Sequential`, not a list. A layer that calls others hands the k-th of them
+    `mode.inside(k)`.
     """
 
     def __call__(self, x: Tensor, mode: Mode) -> Tensor:

@@ -46,7 +46,7 @@ def squared_error(outputs: Tensor, targets: Array) -> Tensor:
     xp = namespace(outputs.data)
     if outputs.data.shape != targets.shape:
         raise ValueError(f"expected targets of the shape of the outputs, {outputs.data.shape}, got {targets.shape}")
-    difference = outputs.data - targets
+    difference = xp.subtract(outputs.data, targets, dtype=outputs.data.dtype)
     n = len(difference)
     return Tensor(
         (difference * difference).sum() / (2 * n),

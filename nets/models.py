@@ -29,6 +29,8 @@ def mlp(
     weight, bias : laws of the initial values
     dropout : probability of zeroing a hidden unit in training
     """
+    if not sizes[1:]:
+        raise ValueError(f"sizes must hold at least the numbers of inputs and outputs, got {sizes!r}")
     *hidden, last = pairwise(sizes)
     layers: list[Layer] = [Flatten()]
     for inputs, outputs in hidden:

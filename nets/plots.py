@@ -6,6 +6,7 @@ Colours are Okabe and Ito's, which colour-blind readers can tell apart; line sty
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -19,7 +20,7 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#00
 LINES = ("-", "--", "-.", ":")
 
 
-def style(k: int) -> dict[str, object]:
+def style(k: int) -> dict[str, Any]:
     """Return colour and line style of the k-th curve."""
     return {"color": COLORS[k % len(COLORS)], "linestyle": LINES[k % len(LINES)], "linewidth": 1.6}
 

@@ -25,6 +25,9 @@ Vjp = Callable[[Array, Array | None], Array]
 """vjp(g, out): from df/d(value) to df/d(operand). It never writes into g, it may return g or a view of it, and
 where it can it writes into `out` (unless None) and returns `out`: that saves a copy, nothing else."""
 
+Initial = Callable[[np.random.Generator, tuple[int, ...], int, int], np.ndarray]
+"""The law of initial values: initial(generator, shape, fan_in, fan_out) is a float64 array of that shape."""
+
 
 class Tensor:
     """A value, and how a gradient flows from it to its operands.
@@ -86,12 +89,12 @@ class Tensor:
 class Parameter(Tensor):
     """A leaf that lives in the flat vector theta: a shape, and the law of its initial values.
 
-    Its `data` is bound anew at each evaluation, to a view of theta (see `flat.Layout`).
+    At each evaluation its `data` is bound to a view of theta (see `flat.Layout`); before the first it has none.
 
     Parameters
     ----------
     shape : shape of the parameter
-    initial : its law, called as initial(generator, shape, fan_in, fan_out) -> float64 array of that shape
+    initial : their law
     fan_in, fan_out : how many inputs feed one output of its layer, and how many outputs one input feeds
     """
 
@@ -99,10 +102,11 @@ class Parameter(Tensor):
 
     def __init__(self, shape: tuple[int, ...], initial: Initial, fan_in: int, fan_out: int):
         super().__init__(None)
+        del self.data
         self.shape, self.initial, self.fan_in, self.fan_out = shape, initial, fan_in, fan_out
 
-
-Initial = Callable[[np.random.Generator, tuple[int, ...], int, int], np.ndarray]
+    def __getattr__(self, name: str) -> Array:
+        raise AttributeError(f"a parameter has no {name} before Layout.bind or Layout.evaluate gives it some")
 
 
 def _each_before_its_operands(root: Tensor) -> list[Tensor]:

@@ -52,6 +52,7 @@ class NetOracle(Oracle):
     """
 
     f_star = 0.0
+    steps_per_epoch: int
 
     def __init__(
         self, model: Layer, images: Array, labels: Array, order: Order, *, loss: Loss = softmax_cross_entropy,
@@ -243,7 +244,7 @@ def fit(options: Options, rule: Rule, out: Path, checkpoint: Checkpoint | None =
             taken = step.t
             log.add(step, net.data_loss)
             shown.update(step)
-            if (epoch_done := taken % per_epoch == 0):
+            if epoch_done := taken % per_epoch == 0:
                 seconds = time.perf_counter() - clock
                 scores = {name: net.evaluate(step.x, *part) for name, part in parts.items()}
                 rows.append((taken // per_epoch, *scores["train"], *scores["test"], seconds, *scores.get("valid", ())))

@@ -99,7 +99,13 @@ class _Watched(Wrapper):
 
 
 def descend(
-    rule: Rule, oracle: Oracle, x: Array, *, nonfinite: str = "raise", state: dict[str, Any] | None = None, taken: int = 0
+    rule: Rule,
+    oracle: Oracle,
+    x: Array,
+    *,
+    nonfinite: str = "raise",
+    state: dict[str, Any] | None = None,
+    taken: int = 0,
 ) -> Iterator[Step]:
     """Minimise `oracle` from x (n,) by `rule`, one `Step` at a time, for ever.
 
@@ -108,8 +114,8 @@ def descend(
     rule, oracle : any two that keep the contracts of `refopt.rule` and `refopt.oracle`
     x : starting point (n,), float32 or float64; it is copied, and projected if the oracle has constraints
     nonfinite : "raise" a NonFiniteError, or "skip": x and the rule stay as they are, the next sample is drawn.
-        On a GPU "raise" is checked once an epoch (every 100 steps without epochs) and says from which step on;
-        "skip" waits for the device in every step.
+        On a GPU "raise" is checked once an epoch (every 100 steps without epochs), and the error says from which
+        step on; "skip" waits for the device in every step.
     state, taken : `rule.state()` after `taken` steps of an earlier run, to go on from its x without a seam
 
     Raises

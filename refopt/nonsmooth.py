@@ -117,7 +117,7 @@ class SVM(Hinge):
 
         q = minimize(dual, np.zeros(self.n), jac=True, method="SLSQP", bounds=[(0, top)] * self.n, tol=1e-15).x
         s = q - dual(q)[1]  # (3)
-        pull, free = M[s >= top].sum(axis=0) * top, M[(0 < s) & (s < top)]
+        pull, free = M[s >= top].sum(axis=0) * top, M[(s > 0) & (s < top)]
         q = np.linalg.lstsq(free @ free.T, self.lam - free @ pull)[0]
         return (pull + free.T @ q) / self.lam  # (2)
 

@@ -35,7 +35,10 @@ def test_the_python_examples_run_and_get_where_they_should(capsys):
     assert np.isfinite(namespace["result"].fun)
 
 
-@pytest.mark.parametrize("line", [line for block in blocks("sh") for line in block.splitlines() if line.startswith("refopt")])
+COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("refopt")]
+
+
+@pytest.mark.parametrize("line", COMMANDS)
 def test_the_commands_are_spelled_right(line):
     cli.parse(shlex.split(line, comments=True)[1:])
 

@@ -110,5 +110,5 @@ def test_hyper_parameters_that_do_not_fit_are_named():
         parse_rule("SPSMax(cc=1)")
     with pytest.raises(ValueError, match="c must be a positive number, got -1"):
         parse_rule("SPSMax(c=-1)")
-    with pytest.raises(ValueError, match="does not fit: .*missing"):
+    with pytest.raises(ValueError, match=r"does not fit: .*missing"):
         parse_rate("Cosine(0.1)")

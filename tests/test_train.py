@@ -145,12 +145,12 @@ def test_options_compose_clip_decay_and_ball():
 
 
 def test_a_polyak_step_under_weight_decay_asks_for_the_infimum(tmp_path):
-    with pytest.raises(ValueError, match="needs the infimum of the loss.*pass f_star"):
+    with pytest.raises(ValueError, match=r"needs the infimum of the loss.*pass f_star"):
         fit(replace(FAST, weight_decay=0.1), SPSMax(), tmp_path)
     fit(replace(FAST, weight_decay=0.1), SPSMax(f_star=0.0), tmp_path / "given")
 
 
-# --- the files of a run ------------------------------------------------------------------------------------------------
+# --- the files of a run ----------------------------------------------------------------------------------------------
 
 
 def test_a_run_leaves_its_log_its_epochs_its_summary_and_a_checkpoint(tmp_path):
@@ -179,8 +179,8 @@ def test_the_log_holds_what_the_loop_saw(tmp_path):
     _net, oracle, theta, _parts = setup(FAST)
     log = read_table(tmp_path / "log.csv")
     for k, step in enumerate(islice(descend(SPSMax(), oracle, theta), 12)):
-        row = [step.f, step.eta, np.sqrt(np.dot(step.g, step.g))]
-        assert np.float32([log[name][k] for name in ("loss", "eta", "grad_norm")]) == pytest.approx(np.float32(row), rel=2e-7)
+        seen = np.float32([step.f, step.eta, np.sqrt(np.dot(step.g, step.g))])
+        assert np.float32([log[name][k] for name in ("loss", "eta", "grad_norm")]) == pytest.approx(seen, rel=2e-7)
     saved = Checkpoint.load(tmp_path / "checkpoint.npz")
     assert (saved.step, np.array_equal(saved.theta, step.x)) == (12, True)
 
@@ -209,8 +209,7 @@ def test_a_run_resumed_within_an_epoch_is_bit_equal_too(tmp_path):
     options, rule = replace(FAST, epochs=3), MoMo()
     fit(options, rule, tmp_path / "whole")
     net, oracle, theta, _parts = setup(options)
-    for step in islice(descend(rule, oracle, theta), 4):
-        pass
+    *_, step = islice(descend(rule, oracle, theta), 4)
     settings = Checkpoint.load(tmp_path / "whole" / "checkpoint.npz").settings
     middle = Checkpoint(step.t, step.x, rule.state(), oracle.buffers(), oracle.position(), settings)
     middle.save(tmp_path / "middle.npz")
@@ -276,7 +275,7 @@ def test_a_full_disk_leaves_the_earlier_checkpoint(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(RunError, match="No space left on device.*earlier checkpoint there is intact"):
+    with pytest.raises(RunError, match=r"No space left on device.*earlier checkpoint there is intact"):
         replace(saved, step=99).save(tmp_path / "checkpoint.npz")
     assert (tmp_path / "checkpoint.npz").read_bytes() == before
     assert not [name for name in os.listdir(tmp_path) if name.startswith(".")], "the unfinished file is removed"
@@ -323,7 +322,7 @@ def test_a_batch_larger_than_the_data_is_refused():
         setup(Options(batch=2000))
 
 
-# --- tables ------------------------------------------------------------------------------------------------------------
+# --- tables ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_table_is_cut_back_to_the_rows_a_checkpoint_knows(tmp_path):
