@@ -30,7 +30,7 @@ from .layers import (
     zeros,
 )
 from .losses import check_labels, softmax_cross_entropy, squared_error
-from .models import MODELS, digits_mlp, liang_mlp, mlp, retsinas_mlp
+from .models import MODELS, liang_mlp, mlp, retsinas_mlp, small_mlp
 from .tensor import Parameter, Tensor
 
 __all__ = [
@@ -48,7 +48,6 @@ __all__ = [
     "Tanh",
     "Tensor",
     "check_labels",
-    "digits_mlp",
     "glorot_normal",
     "glorot_uniform",
     "he_normal",
@@ -57,6 +56,7 @@ __all__ = [
     "mlp",
     "ops",
     "retsinas_mlp",
+    "small_mlp",
     "softmax_cross_entropy",
     "squared_error",
     "torch_uniform",

@@ -114,8 +114,8 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 def cannot_write(path: Path, error: OSError) -> RunError:
     """Return the sentence that says why `path` cannot be written."""
     return RunError(
-        f"cannot write {path} ({error.strerror or error}): free space or choose another folder with --out;"
-        " an earlier checkpoint there is intact"
+        f"cannot write {path} ({error.strerror or error}): free space or choose another folder;"
+        " what stood there before is intact"
     )
 
 

@@ -18,6 +18,7 @@ import math
 import os
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -26,6 +27,7 @@ import numpy as np
 from refopt.arrays import Array, Scalar, namespace, to_host
 from refopt.oracle import Block
 
+from .checkpoint import replacing
 from .layers import Layer
 from .tensor import Parameter, Tensor
 
@@ -97,10 +99,8 @@ class Layout:
     def save(self, path: str | os.PathLike[str], theta: Array) -> None:
         """Write theta (n,) to `path` as .npz, one array per parameter, by name; a file there is replaced in one go."""
         arrays = {name: to_host(view) for name, view in self.views(theta).items()}
-        unfinished = f"{os.fspath(path)}.unfinished"
-        with open(unfinished, "wb") as file:
+        with replacing(Path(path)) as file:
             np.savez(file, allow_pickle=False, **arrays)
-        os.replace(unfinished, path)
 
     def load(self, path: str | os.PathLike[str], xp: ModuleType = np) -> Array:
         """Read theta (n,) as `save` wrote it, of the dtype it had; ValueError if it is not of this layout."""

@@ -275,7 +275,7 @@ def test_a_full_disk_leaves_the_earlier_checkpoint(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(RunError, match=r"No space left on device.*earlier checkpoint there is intact"):
+    with pytest.raises(RunError, match=r"No space left on device.*what stood there before is intact"):
         replace(saved, step=99).save(tmp_path / "checkpoint.npz")
     assert (tmp_path / "checkpoint.npz").read_bytes() == before
     assert not [name for name in os.listdir(tmp_path) if name.startswith(".")], "the unfinished file is removed"

@@ -1,0 +1,253 @@
+"""The switch between NumPy and CuPy, and the few operations that every formula relies on."""
+
+import math
+import re
+import sys
+import types
+
+import numpy as np
+import pytest
+import strict
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from refopt import array_module, arrays, dot, elementwise, namespace, ratio, to_device, to_host
+from refopt.arrays import TILE, all_finite, tiles
+
+quick = settings(max_examples=30, deadline=None)
+sizes = st.builds(lambda tiles, offset: max(1, tiles * TILE + offset), st.integers(0, 2), st.integers(-2, 2))
+precisions = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+
+# --- namespace and transfers -----------------------------------------------------------------------------------------
+
+
+def test_namespace_is_the_top_level_module_of_the_array_class():
+    assert namespace(np.zeros(3)) is np
+    assert namespace(np.float32(1)) is np
+    assert namespace(strict.asarray([1.0])) is strict
+
+
+def test_to_host_copies_nothing_that_is_there_already_and_fetches_what_is_not():
+    class Device:
+        def get(self):
+            return np.arange(3)
+
+    x = np.zeros(3)
+    assert to_host(x) is x
+    assert to_host(Device()).tolist() == [0, 1, 2]
+    assert to_host(2.5).shape == ()
+
+
+def test_to_device_goes_where_like_is():
+    assert type(to_device(np.ones(2), np.zeros(1))) is np.ndarray
+    assert type(to_device(np.ones(2), strict.asarray([0.0]))) is strict.Array
+
+
+# --- dot -------------------------------------------------------------------------------------------------------------
+
+
+def exact(a, b):
+    """<a, b> rounded once: products of float32 are exact in float64, and fsum adds them exactly."""
+    return math.fsum(a.astype(np.float64) * b.astype(np.float64))
+
+
+@quick
+@given(st.integers(0, 2**32 - 1), sizes)
+def test_dot_of_float32_is_right_to_half_an_ulp_of_the_result(seed, n):
+    """And to float64's rounding of the largest partial sums: n ulps at worst, far below what float32 can show."""
+    rng = np.random.default_rng(seed)
+    a, b = rng.standard_normal((2, n), np.float32)
+    result = dot(a, b)
+    assert result.dtype == np.float32
+    size = exact(abs(a), abs(b))
+    assert abs(float(result) - exact(a, b)) <= 0.5 * np.spacing(abs(np.float32(exact(a, b)))) + 1e-7 * size
+
+
+@pytest.mark.parametrize("n", [3, TILE + 1])
+def test_dot_of_float32_survives_cancellation_between_tiles(n):
+    """Summed in float32, 1e4² + 1 - 1e4² is 0."""
+    a = np.zeros(n, np.float32)
+    b = np.zeros(n, np.float32)
+    a[[0, 1, -1]], b[[0, 1, -1]] = [1e4, 1, -1e4], [1e4, 1, 1e4]
+    assert dot(a, b) == (1 if n > TILE else pytest.approx(1))
+
+
+@precisions
+@pytest.mark.parametrize("n", [0, 1, 7, TILE, 2 * TILE + 3])
+def test_dot_is_a_scalar_of_its_dtype_and_agrees_with_the_device_path(dtype, n):
+    a, b = np.random.default_rng(n).standard_normal((2, n)).astype(dtype)
+    here, there = dot(a, b), dot(strict.asarray(a), strict.asarray(b))
+    assert here.dtype == there.dtype == dtype
+    assert here.ndim == there.ndim == 0
+    size = abs(a.astype(float)) @ abs(b.astype(float))
+    assert abs(float(here) - float(strict.read(there))) <= 2 * np.finfo(dtype).eps * size  # another order of summation
+
+
+# --- ratio, all_finite -----------------------------------------------------------------------------------------------
+
+
+@precisions
+def test_ratio_is_the_quotient_and_0_over_0(dtype):
+    for a, b, quotient in [(3, 2, 1.5), (1, 0, 0), (0, 0, 0), (-1, 0, 0), (2, np.inf, 0), (-3, -2, 1.5)]:
+        result = ratio(dtype(a), dtype(b))
+        assert result == quotient
+        assert result.dtype == dtype
+    vector = ratio(np.array([1, 2, 3], dtype), np.array([2, 0, -1], dtype))
+    assert vector.tolist() == [0.5, 0, -3]
+    assert vector.dtype == dtype
+
+
+def test_ratio_lets_what_is_undefined_through():
+    assert np.isnan(ratio(np.float64(np.nan), np.float64(2)))
+    assert np.isnan(ratio(np.float64(2), np.float64(np.nan)))
+
+
+@given(st.lists(st.floats(allow_nan=True, allow_infinity=True), min_size=1, max_size=8))
+def test_all_finite_finds_what_is_not_and_is_not_fooled_by_a_sum_that_overflows(values):
+    x = np.array(values)
+    assert bool(all_finite(x)) == all(map(math.isfinite, values))
+
+
+@pytest.mark.parametrize(("dtype", "big"), [(np.float32, 3e38), (np.float64, 1e308)])
+def test_a_sum_that_overflows_does_not_make_its_terms_infinite(dtype, big):
+    assert all_finite(np.full(4, big, dtype))
+    assert not all_finite(np.array([big, big, np.inf], dtype))
+    assert not all_finite(np.array([np.inf, -np.inf], dtype))  # the sum is NaN
+    assert strict.read(all_finite(strict.asarray(np.full(4, big, dtype))))
+
+
+# --- elementwise -----------------------------------------------------------------------------------------------------
+
+
+def formula(x, m, c, unused):
+    m = 0.9 * m + c * x
+    return m, x - m / (1 + abs(x))
+
+
+@quick
+@given(st.integers(0, 2**32 - 1), sizes, st.sampled_from([np.float32, np.float64]))
+def test_in_tiles_a_formula_gives_what_it_gives_on_the_whole_bit_for_bit(seed, n, dtype):
+    rng = np.random.default_rng(seed)
+    x, m = rng.standard_normal((2, n)).astype(dtype)
+    for c in 0.3, dtype(0.3), np.array(0.3, dtype), rng.standard_normal(n).astype(dtype):
+        for tiled, whole in zip(elementwise(formula)(x, m, c, None), formula(x, m, c, None), strict=True):
+            assert tiled.dtype == whole.dtype == dtype
+            assert tiled.tobytes() == whole.tobytes()
+    one = elementwise(lambda x: x * x)(x)
+    assert one.tobytes() == (x * x).tobytes()
+
+
+def test_every_output_of_a_formula_has_its_own_dtype_and_memory():
+    x = np.random.default_rng(0).standard_normal(TILE + 5).astype(np.float32)
+    positive, same, again = elementwise(lambda x: (x > 0, x, x))(x)
+    assert positive.dtype == bool
+    assert same.dtype == np.float32
+    assert (positive == (x > 0)).all()
+    assert not np.shares_memory(same, x)
+    assert not np.shares_memory(same, again)
+
+
+def test_a_long_vector_goes_in_tiles_and_a_device_array_whole():
+    seen = []
+    record = elementwise(lambda x: seen.append(x.size) or x)
+    record(np.zeros(2 * TILE + 1))
+    record(np.zeros(TILE))
+    record(strict.asarray(np.zeros(2 * TILE + 1)))
+    assert seen == [TILE, TILE, 1, TILE, 2 * TILE + 1]
+    assert elementwise(formula).__name__ == "formula"
+
+
+@given(st.integers(0, 5 * TILE))
+def test_tiles_cover_the_range_once_in_order(n):
+    pieces = list(tiles(n))
+    assert [i for piece in pieces[:1] for i in [piece.start]] == [0] * bool(n)
+    assert all(a.stop == b.start for a, b in zip(pieces, pieces[1:], strict=False))
+    assert sum(len(range(n)[piece]) for piece in pieces) == n
+
+
+# --- array_module ----------------------------------------------------------------------------------------------------
+
+
+class Wheel:
+    def __init__(self, name):
+        self.name = name
+
+
+class Runtime:
+    """A CUDA runtime that CuPy needs, 13.0, under a driver that supports another."""
+
+    def __init__(self, driver):
+        self.driver = driver
+
+    def driverGetVersion(self):  # noqa: N802
+        return self.driver
+
+    def runtimeGetVersion(self):  # noqa: N802
+        return 13000
+
+
+@pytest.fixture
+def install(monkeypatch):
+    """Put a CuPy into this machine, or take it away: install(wheels, driver=..., gpu=..., broken=...)."""
+
+    def put(*wheels, driver=13000, gpu=False, broken=None):
+        def ones(shape):
+            if broken and (broken == "NVRTC or the CUDA headers") == isinstance(shape, int):
+                raise OSError("no such library")
+            return np.ones(shape)
+
+        cupy = types.ModuleType("cupy")
+        cupy.is_available = lambda: gpu
+        cupy.cuda = types.SimpleNamespace(runtime=Runtime(driver))
+        cupy.ones = ones
+        monkeypatch.setattr(arrays, "distributions", lambda: [Wheel(name) for name in ("numpy", None, *wheels)])
+        monkeypatch.setitem(sys.modules, "cupy", cupy if wheels else None)  # None makes the import fail
+        arrays.gpu_problem.cache_clear()
+        return cupy
+
+    yield put
+    arrays.gpu_problem.cache_clear()
+
+
+CASES = {
+    "not installed": ([], {}, r"CuPy is not installed: install refopt\[gpu\]"),
+    "two wheels": (["cupy-cuda12x", "cupy-cuda13x"], {"gpu": True}, r"\(cupy-cuda12x, cupy-cuda13x\): uninstall all"),
+    "no driver": (["cupy-cuda13x"], {"driver": 0}, "no NVIDIA driver"),
+    "old driver": (["cupy-cuda13x"], {"driver": 12080}, "driver supports CUDA 12, CuPy needs 13: update the driver"),
+    "no device": (["cupy-cuda13x"], {}, "no visible GPU"),
+    "no compiler": (["cupy-cuda13x"], {"gpu": True, "broken": "NVRTC or the CUDA headers"}, "wheel nvidia-cuda-nvrtc"),
+    "no products": (["cupy-cuda13x"], {"gpu": True, "broken": "cuBLAS"}, "wheel nvidia-cublas"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_where_no_gpu_works_gpu_raises_one_sentence_and_auto_prints_it_and_takes_numpy(case, install, capsys):
+    wheels, machine, sentence = CASES[case]
+    install(*wheels, **machine)
+    with pytest.raises(RuntimeError, match=sentence) as caught:
+        array_module("gpu")
+    assert "\n" not in str(caught.value)
+    assert capsys.readouterr().err == ""
+    assert array_module("auto") is np
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert re.fullmatch(rf"refopt: computing on the CPU \({re.escape(str(caught.value))}\)\n", said.err)
+
+
+@pytest.mark.parametrize("device", ["gpu", "auto"])
+def test_where_a_gpu_works_it_is_taken_without_a_word(device, install, capsys):
+    cupy = install("cupy-cuda13x", gpu=True)
+    assert array_module(device) is cupy
+    assert capsys.readouterr().err == ""
+
+
+def test_cpu_never_asks_for_a_gpu(install, capsys):
+    install("cupy-cuda12x", "cupy-cuda13x")
+    assert array_module("cpu") is np
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("device", ["cuda", "GPU", "", None])
+def test_another_device_is_refused(device):
+    with pytest.raises(ValueError, match=rf"^device must be 'cpu', 'gpu' or 'auto', got {device!r}$"):
+        array_module(device)

@@ -1,0 +1,105 @@
+"""What must be true of whole nets: their size, their gradient, and that they learn."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+import nets
+from nets import Dropout, Flatten, Layout, Linear, Mode, ReLU, Sigmoid, Tanh, Tensor, softmax_cross_entropy
+
+PAPERS = {nets.retsinas_mlp: (784, 1000, 10), nets.liang_mlp: (784, 1024, 1024, 10), nets.small_mlp: (64, 256, 10)}
+
+
+def parameter_count(model):
+    return sum(view.size for view in Layout(model).views(Layout(model).initial(0)).values())
+
+
+def batch(n=16, shape=(4, 4, 1), classes=3, dtype=np.float64, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.random((n, *shape)).astype(dtype), rng.integers(0, classes, n)
+
+
+@pytest.mark.parametrize(
+    ("model", "count"), [(nets.retsinas_mlp, 795_010), (nets.liang_mlp, 1_863_690), (nets.small_mlp, 19_210)]
+)
+def test_parameter_counts(model, count):
+    assert parameter_count(model()) == count
+    assert f"{count:,} parameters" in model.__doc__
+
+
+@pytest.mark.parametrize("model", PAPERS)
+def test_the_papers_nets_have_their_widths_and_relu_between(model):
+    linear = [layer for layer in model().layers if isinstance(layer, Linear)]
+    sizes = PAPERS[model]
+    assert [(layer.inputs, layer.outputs) for layer in linear] == list(pairwise(sizes))
+    expected = [Flatten, *[Linear, ReLU] * (len(sizes) - 2), Linear]
+    assert [type(layer) for layer in model().layers] == expected
+
+
+@pytest.mark.parametrize("name", nets.MODELS)
+def test_every_named_net_takes_its_inputs_and_outputs_from_the_data(name):
+    model = nets.MODELS[name]((3, 5, 2), 7)
+    layout = Layout(model)
+    layout.bind(layout.initial(0))
+    assert model(Tensor(np.zeros((2, 3, 5, 2), np.float32)), Mode()).data.shape == (2, 7)
+
+
+def test_dropout_stands_after_each_activation_and_not_after_the_logits():
+    kinds = [type(layer) for layer in nets.mlp((4, 5, 6, 3), Tanh, dropout=0.2).layers]
+    assert kinds == [Flatten, Linear, Tanh, Dropout, Linear, Tanh, Dropout, Linear]
+
+
+@pytest.mark.parametrize("activation", [ReLU, Tanh, Sigmoid])
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_flat_gradient_agrees_with_differences(activation, dropout, seed):
+    model = nets.mlp((16, 8, 7, 3), activation, nets.glorot_normal, nets.torch_uniform, dropout)
+    layout, (x, y), mode = Layout(model), batch(), Mode(train=True, seed=seed, draw=2)
+    theta = layout.initial(seed, np.float64)
+
+    def evaluate(at):
+        return layout.evaluate(at, lambda: softmax_cross_entropy(model(Tensor(x), mode), y))
+
+    v, h = np.random.default_rng(seed).standard_normal(layout.size), 1e-6
+    v += evaluate(theta)[1] * 1e3  # not a direction in which the loss hardly changes
+    v /= np.linalg.norm(v)
+    estimate = (evaluate(theta + h * v)[0] - evaluate(theta - h * v)[0]) / (2 * h)
+    # truncation h^2, rounding eps / h = 2e-10; the seeds are fixed because a unit of ReLU could change sides within h
+    assert evaluate(theta)[1] @ v == pytest.approx(estimate, rel=1e-7)
+
+
+def test_a_plain_gradient_loop_overfits_one_batch():
+    model = nets.small_mlp()
+    layout, (x, y) = Layout(model), batch(32, (8, 8, 1), 10, np.float32)  # random labels: only the batch to learn
+    theta = layout.initial(0)
+    for _ in range(300):
+        f, g = layout.evaluate(theta, lambda: softmax_cross_entropy(model(Tensor(x), Mode(train=True)), y))
+        theta -= 0.5 * g
+    assert theta.dtype == np.float32
+    assert f < 0.01
+
+
+def test_masks_follow_the_draw_and_not_the_call():
+    model = nets.mlp((16, 30, 3), dropout=0.5)
+    layout, (x, y) = Layout(model), batch(dtype=np.float32)
+    theta = layout.initial(0)
+
+    def evaluate(draw):
+        return layout.evaluate(theta, lambda: softmax_cross_entropy(model(Tensor(x), Mode(True, 0, draw)), y))
+
+    (f, g), other, (again, same) = evaluate(1), evaluate(2), evaluate(1)
+    assert f == again
+    np.testing.assert_array_equal(g, same)
+    assert f != other[0]
+
+
+@pytest.mark.parametrize("sizes", [(), (4,)], ids=str)
+def test_too_few_sizes_are_refused(sizes):
+    with pytest.raises(ValueError, match="at least the numbers of inputs and outputs, got"):
+        nets.mlp(sizes)
+
+
+def test_an_mlp_without_hidden_layer_is_softmax_regression():
+    model = nets.mlp((4, 3))
+    assert [type(layer) for layer in model.layers] == [Flatten, Linear]

@@ -1,0 +1,248 @@
+"""The suite of problems: values, derivatives (PB1), samples and precision, with SciPy as judge."""
+
+from fractions import Fraction
+from math import isfinite
+
+import numpy as np
+import pytest
+import strict
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.differentiate import jacobian
+from scipy.optimize import check_grad
+from scipy.special import huber, log_expit, log_softmax, logsumexp
+
+from refopt.linear_models import LeastSquares, Logistic, Softmax
+from refopt.nonsmooth import SVM
+from refopt.oracle import FiniteSum, Recorded, Shuffled
+from refopt.problems import PROBLEMS, design, spd, vec, wave
+
+quick = settings(max_examples=30, deadline=None)
+ALL = [
+    "quadratic", "least-squares", "least-squares-noisy", "least-squares-under", "ridge", "logistic",
+    "logistic-separable", "softmax", "log-sum-exp", "huber", "least-absolute", "svm-l1", "svm-l2", "family",
+    "family-interpolating", "quadratic-exact",
+]  # fmt: skip
+SUMS = [name for name in ALL if not name.startswith("quadratic") and name != "log-sum-exp"]
+
+
+def every(names):
+    return pytest.mark.parametrize("name", names)
+
+
+# --- values and derivatives ------------------------------------------------------------------------------------------
+
+
+def test_the_suite_is_complete_and_every_call_makes_a_new_problem():
+    assert list(PROBLEMS) == ALL
+    one, other = PROBLEMS["ridge"](), PROBLEMS["ridge"]()
+    one.x0 += 1
+    assert (other.x0 == 2).all()
+
+
+TEXTBOOK = {  # the same functions as SciPy or the definition spells them, of p and x
+    "quadratic": lambda p, x: (x - vec(8, 0.4)) @ spd(np.logspace(0, 2, 8)) @ (x - vec(8, 0.4)) / 2 - 2.5,
+    "least-squares": lambda p, x: np.mean((p.A @ x - p.A @ vec(5, 1)) ** 2) / 2,
+    "least-squares-noisy": lambda p, x: np.mean((p.A @ x - p.A @ vec(5, 1) - 0.5 * wave(12)) ** 2) / 2,
+    "least-squares-under": lambda p, x: np.mean((p.A @ x - p.A @ vec(8, 1)) ** 2) / 2,
+    "ridge": lambda p, x: np.mean((p.A @ x - p.b) ** 2) / 2 + 0.05 * (x @ x),
+    "logistic": lambda p, x: -log_expit(p.b * (p.A @ x)).mean() + 0.025 * (x @ x),
+    "logistic-separable": lambda p, x: -log_expit(p.b * (p.A @ x)).mean(),
+    "softmax": lambda p, x: -(p.b * log_softmax(p.A @ x.reshape(3, 3), axis=1)).sum() / 15 + 0.025 * (x @ x),
+    "log-sum-exp": lambda p, x: logsumexp(np.vstack([p.B, -p.B]) @ x + np.tile(0.2 * np.arange(6) / 6, 2)),
+    "huber": lambda p, x: huber(1, p.A @ x - p.b).mean(),
+    "least-absolute": lambda p, x: np.mean(abs(p.A @ x - p.b)),
+    "svm-l1": lambda p, x: np.maximum(0, 1 - p.b * (p.A @ x)).mean() + 0.05 * abs(x).sum(),
+    "svm-l2": lambda p, x: np.maximum(0, 1 - p.b * (p.A @ x)).mean() + 0.05 * (x @ x),
+    "family": lambda p, x: np.mean([(x - b) @ A @ (x - b) / 2 + s for A, b, s in zip(p.A, p.b, p.s, strict=True)]),
+    "quadratic-exact": lambda p, x: (x - p.b) @ p.A @ (x - p.b) / 2 + 0.75,
+}
+TEXTBOOK["family-interpolating"] = TEXTBOOK["family"]
+
+
+@every(ALL)
+def test_values_are_the_textbook_formula(name):
+    p = PROBLEMS[name]()
+    for x in (p.x0, -0.3 * p.x0, 0 * p.x0):
+        assert p.value(x) == pytest.approx(TEXTBOOK[name](p, x), rel=1e-13, abs=1e-15)
+
+
+def along_axis(function):
+    """Apply a function of one vector (d,) to an array of them (d, ...), as scipy.differentiate asks."""
+    return lambda xs: np.apply_along_axis(function, 0, xs)
+
+
+@every(ALL)
+def test_gradients_are_derivatives(name):
+    """PB1. 1e-9: SciPy's adaptive differences reach 1e-11; a small first step stays between kinks."""
+    p = PROBLEMS[name]()
+    for x in (p.x0, -0.3 * p.x0):
+        g = p(x)[1]
+        assert abs(g - jacobian(along_axis(p.value), x, initial_step=0.01).df).max() <= 1e-9 * (1 + abs(g).max())
+        assert check_grad(p.value, lambda x: p(x)[1], x) <= 1e-6 * (1 + abs(g).max())
+
+
+@every(ALL)
+def test_hvp_is_the_derivative_of_the_gradient(name):
+    p = PROBLEMS[name]()
+    for x in (p.x0, -0.3 * p.x0):
+        H = jacobian(along_axis(lambda x: p(x)[1]), x, initial_step=0.01).df
+        v = vec(x.size, 0.7)
+        assert abs(p.hvp(x, v) - H @ v).max() <= 1e-9 * (1 + abs(H).max())
+        assert abs(p.hessian(x) - H).max() <= 1e-9 * (1 + abs(H).max())
+
+
+@every(ALL)
+@quick
+@given(data=st.data())
+def test_f_lies_between_its_parabolas(name, data):
+    """mu/2 |y - x|² ≤ f(y) - f(x) - <g, y - x> ≤ L/2 |y - x|²: g is a (sub)gradient, mu and L are what they say."""
+    p = PROBLEMS[name]()
+    points = st.lists(st.floats(-3, 3), min_size=p.x0.size, max_size=p.x0.size)
+    x, y = np.array(data.draw(points)), np.array(data.draw(points))
+    f, g = p(x)
+    excess, square = p.value(y) - f - g @ (y - x), (y - x) @ (y - x)
+    mu = 0 if name == "least-squares-under" else p.mu  # there mu is the constant of PL alone
+    assert excess >= mu / 2 * square - 1e-12 * (1 + abs(f))
+    if isfinite(p.L):
+        assert excess <= p.L / 2 * square + 1e-12 * (1 + abs(f))
+
+
+@every(ALL)
+def test_answers_are_new_arrays_and_x_is_only_read(name):
+    p = PROBLEMS[name]()
+    x = p.x0.copy()
+    (f, g), (f2, g2) = p(x), p(x)
+    assert np.ndim(f) == 0
+    assert f == f2
+    np.testing.assert_array_equal(g, g2)
+    np.testing.assert_array_equal(x, p.x0)
+    held = [value for value in vars(p).values() if isinstance(value, np.ndarray)]
+    assert not any(np.shares_memory(g, other) for other in [g2, x, *held])
+
+
+@every(["logistic", "logistic-separable", "softmax", "log-sum-exp"])
+def test_large_scores_do_not_overflow(name):
+    """At scores of ten thousand; a floating-point warning is an error in these tests."""
+    p = PROBLEMS[name]()
+    x = 1e4 * vec(p.x0.size, 0.1)
+    f, g = p(x)
+    assert f == pytest.approx(TEXTBOOK[name](p, x), rel=1e-12)
+    assert np.isfinite(g).all()
+    assert np.isfinite(p.hvp(x, g)).all()
+
+
+# --- finite sums ------------------------------------------------------------------------------------------------------
+
+
+@every(SUMS)
+def test_means_of_samples_are_the_whole(name):
+    p, x = PROBLEMS[name](), -0.3 * PROBLEMS[name]().x0
+    f, g = p(x)
+    for parts in ([[i] for i in range(p.n)], [[0], list(range(1, p.n))]):
+        answers = [(len(part) / p.n, *p.sample(part)(x)) for part in parts]
+        assert sum(w * fi for w, fi, _ in answers) == pytest.approx(f, rel=1e-13)
+        np.testing.assert_allclose(sum(w * gi for w, _, gi in answers), g, rtol=0, atol=1e-13 * (1 + abs(g).max()))
+    assert p.sample([1, 1]).value(x) == pytest.approx(p.sample([1]).value(x), rel=1e-14)
+    assert (p.samples, p.sample([0, 2]).samples) == (p.n, 2)
+
+
+def test_single_terms_have_the_optimum_one_can_write_down():
+    p = PROBLEMS["family"]()
+    for i, s in enumerate([-1, 0.5, 2]):
+        assert p.sample([i]).f_star == pytest.approx(s, rel=1e-14)
+        np.testing.assert_allclose(p.sample([i]).x_star, p.b[i], atol=1e-14)
+    p = PROBLEMS["ridge"]()  # min (a'x - b)²/2 + lam/2 |x|² = lam b² / 2 (|a|² + lam)
+    for i in range(p.n):
+        expected = p.lam * p.b[i] ** 2 / (2 * (p.A[i] @ p.A[i] + p.lam))
+        assert p.sample([i]).f_star == pytest.approx(expected, rel=1e-12)
+        assert p.sample([i]).hessian(p.x0) @ p.A[i] == pytest.approx(p.sample([i]).L * p.A[i], rel=1e-12)
+    assert PROBLEMS["logistic-separable"]().sample([3]).f_star == 0
+
+
+def test_finite_sums_draw_from_the_suite():
+    p = PROBLEMS["least-squares-noisy"]()
+    oracle = FiniteSum(p, Shuffled(p.n, 5))
+    total = 0
+    for _ in range(oracle.steps_per_epoch):
+        oracle.draw()
+        total += oracle.samples * oracle.value(p.x0)
+        assert oracle.f_star <= oracle.value(p.x_star)
+    assert total / p.n == pytest.approx(p.value(p.x0), rel=1e-13)
+    oracle = FiniteSum(p, Recorded(np.array([[3], [7]]), steps_per_epoch=2))
+    oracle.draw()
+    assert oracle.value(p.x0) == pytest.approx((p.A[3] @ p.x0 - p.b[3]) ** 2 / 2, rel=1e-14)
+    assert oracle.peek(p.x0)[0] == pytest.approx((p.A[7] @ p.x0 - p.b[7]) ** 2 / 2, rel=1e-14)
+
+
+# --- precision, bad input ---------------------------------------------------------------------------------------------
+
+
+@every(ALL)
+def test_float32_stays_float32_and_keeps_the_constants(name):
+    p = PROBLEMS[name]()
+    q = p.to(np, np.float32)
+    x = 0.7 * q.x0
+    f, g = q(x)
+    arrays = [q.x0, f, g, q.hvp(x, g), q.hessian(x)] + ([] if q.x_star is None else [q.x_star])
+    assert all(a.dtype == np.float32 for a in arrays)
+    assert f == pytest.approx(p.value(0.7 * p.x0), rel=1e-5)
+    assert (q.f_star, q.L, q.mu) == (p.f_star, p.L, p.mu)
+    assert p.x0.dtype == p(p.x0)[1].dtype == np.float64
+    np.testing.assert_array_equal(q.to(np, np.float64)(p.x0)[1], p(p.x0)[1])
+
+
+@every(ALL)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_device_is_asked_the_same_lines_and_never_waited_for(name, dtype):
+    """On the strict double of a GPU; equal to NumPy but for the sums in `dot`, which round elsewhere."""
+    host, device = (PROBLEMS[name]().to(xp, dtype) for xp in (np, strict))
+    pairs = [(host, device)]
+    if name in SUMS:
+        pairs += [(host.sample([1, 2]), device.sample([1, 2]))]
+    for p, q in pairs:
+        (f, g), (f2, g2) = p(p.x0), q(q.x0)
+        h, h2 = p.hvp(p.x0, g), q.hvp(q.x0, g2)
+        for ours, theirs in ((f, f2), (g, g2), (h, h2)):
+            assert isinstance(theirs, strict.Array)
+            assert theirs.dtype == dtype
+            assert abs(theirs._host - ours).max() <= 20 * np.finfo(dtype).eps * (1 + abs(ours).max())
+        assert q.x_star is None or isinstance(q.x_star, strict.Array)
+        assert type(q.f_star) is float
+        assert q.f_star == p.f_star
+
+
+def test_constants_asked_before_the_move_move_too():
+    p = PROBLEMS["softmax"]()
+    exact = p.x_star
+    assert exact.dtype == np.float64
+    np.testing.assert_array_equal(p.to(np, np.float32).x_star, exact.astype(np.float32))
+
+
+def test_quadratic_exact_is_exact():
+    """f and g at x0, in rational numbers, are what float64 gives; so f and x can be scaled by powers of 2."""
+    p = PROBLEMS["quadratic-exact"]()
+    A = [[Fraction(a) for a in row] for row in p.A.tolist()]
+    assert all(a.denominator <= 4 for row in A for a in row)
+    np.testing.assert_array_equal(p.A, p.A.T)
+    e = [Fraction(a) - Fraction(b) for a, b in zip(p.x0.tolist(), p.x_star.tolist(), strict=True)]
+    g = [sum(a * b for a, b in zip(row, e, strict=True)) for row in A]
+    f = sum(a * b for a, b in zip(e, g, strict=True)) / 2 + Fraction(3, 4)
+    assert p.value(p.x0) == f
+    assert p(p.x0)[1].tolist() == g
+    assert p.to(np, np.float32).value(p.x0.astype(np.float32)) == f
+
+
+def test_bad_data_is_refused():
+    A, x0 = design(3, 2), np.zeros(2)
+    with pytest.raises(ValueError, match="one row for each term"):
+        LeastSquares(A, np.ones(4), x0)
+    with pytest.raises(ValueError, match="lam >= 0"):
+        LeastSquares(A, np.ones(3), x0, lam=-1.0)
+    with pytest.raises(ValueError, match="lam >= 0"):
+        LeastSquares(A, np.ones(3), x0, lam=np.nan)
+    with pytest.raises(ValueError, match="-1 or \\+1"):
+        Logistic(A, np.array([0.0, 1, 1]), x0)
+    for penalised, b in ((SVM, np.ones(3)), (Softmax, np.eye(3))):
+        with pytest.raises(ValueError, match="lam > 0"):
+            penalised(A, b, np.zeros(2 * b.ndim))
