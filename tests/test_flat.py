@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import nets
 from nets import Layer, Layout, Linear, Mode, Parameter, Sequential, Tanh, Tensor, flat, ops, squared_error
+from nets.checkpoint import RunError
 
 TRAIN = Mode(train=True)
 
