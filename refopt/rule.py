@@ -18,7 +18,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from math import inf
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -77,14 +77,20 @@ class Rule:
         given = {name: np.shape(value) for name, value in state.items()}
         if shapes != given:
             raise ValueError(f"this state is not one of {type(self).__name__}: it holds {given}, expected {shapes}")
-        for name, value in state.items():
-            old = mine[name]
-            device_array = hasattr(old, "dtype")
-            setattr(self, name, to_device(value, old).astype(old.dtype) if device_array else type(old)(value))
+        taken_over = {
+            name: to_device(value, mine[name]).astype(mine[name].dtype)
+            if hasattr(mine[name], "dtype")
+            else type(mine[name])(value)
+            for name, value in state.items()
+        }
+        vars(self).update(taken_over)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in self.__dataclass_fields__ and name in self.__dict__:
-            raise AttributeError(f"{name} is a hyper-parameter and stays as given: use dataclasses.replace for another")
+        if name in self.__dataclass_fields__:
+            if name in self.__dict__:
+                raise AttributeError(f"{name} is a hyper-parameter and stays as given: use dataclasses.replace")
+            if isinstance(value, np.generic):
+                value = value.item()  # a NumPy number would turn float32 iterates into float64
         object.__setattr__(self, name, value)
 
     def gap(self, f, oracle: Oracle):
@@ -211,7 +217,7 @@ def _callback(callback) -> Callable[[OptimizeResult], Any]:
 
 def at(rate: Rate, t: int) -> float:
     """Return the value of a rate after t steps: a schedule's value, or the number it is."""
-    return rate(t) if callable(rate) else rate
+    return float(rate(t)) if callable(rate) else rate
 
 
 def _demand(kind: str, holds: Callable[[Any], bool], values: dict[str, Any]) -> None:
@@ -224,6 +230,11 @@ def _demand(kind: str, holds: Callable[[Any], bool], values: dict[str, Any]) -> 
 def positive(**values: Any) -> None:
     """Raise ValueError unless every value is a positive finite number, or a schedule."""
     _demand("a positive number", lambda value: 0 < value < inf, values)
+
+
+def count(**values: Any) -> None:
+    """Raise ValueError unless every value is a positive integer."""
+    _demand("a positive integer", lambda value: isinstance(value, Integral) and int(value) > 0, values)
 
 
 def nonnegative(**values: Any) -> None:

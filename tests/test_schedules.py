@@ -268,8 +268,21 @@ def test_a_schedule_refuses_a_hyper_parameter_out_of_range_by_name(schedule):
     for name, value in wrong:
         with pytest.raises(ValueError, match=rf"^{name} must be"):
             dataclasses.replace(schedule, **{name: value})
-    for name in NONNEGATIVE.get(kind, ()):
-        dataclasses.replace(schedule, **{name: 0})
+    dataclasses.replace(schedule, **dict.fromkeys(NONNEGATIVE.get(kind, ()), 0))
+
+
+def test_counts_seeds_and_orders_that_make_no_sense_are_refused():
+    for wrong in (0.5, 2.0, -3):
+        with pytest.raises(ValueError, match=r"^steps must be a positive integer"):
+            Every(wrong, InverseTime())
+    for wrong in ([3, 5], 5, None):
+        with pytest.raises(ValueError, match=r"^milestones must be a tuple"):
+            MultiStep(0.1, wrong)
+    for wrong in ((1.0, 0.5, 0), (0.5, 1.0, 1.5)):
+        with pytest.raises(ValueError, match=r"^low must not exceed high, and seed be an integer"):
+            Random(*wrong)
+    with pytest.raises(ValueError, match=r"^seed must be"):
+        Random(0.5, 1.0, -1)
 
 
 def test_milestones_before_the_start_and_corners_out_of_order_are_refused():

@@ -75,7 +75,7 @@ from math import ceil, cos, floor, pi
 
 import numpy as np
 
-from ..rule import at, nonnegative, positive
+from ..rule import at, count, nonnegative, positive
 
 
 class Schedule:
@@ -96,7 +96,7 @@ class Every(Schedule):
     schedule: Schedule
 
     def __post_init__(self):
-        positive(steps=self.steps)
+        count(steps=self.steps)
 
     def __call__(self, k):
         return at(self.schedule, k // self.steps)
@@ -129,6 +129,8 @@ class MultiStep(Schedule):
 
     def __post_init__(self):
         positive(lr=self.lr, gamma=self.gamma)
+        if not isinstance(self.milestones, tuple):
+            raise ValueError(f"milestones must be a tuple of steps such as (40, 60), got {self.milestones!r}")
         nonnegative(**{f"milestone {m}": m for m in self.milestones})
 
     def __call__(self, k):
@@ -211,7 +213,7 @@ class Cycle(Schedule):
         """Return the number of the cycle c = 1, 2, ... and the height s in [0, 1] of step k."""
         c = floor(1 + k / self.steps)
         u = 1 + k / self.steps - c
-        return c, u / 0.5 if u <= 0.5 else (u - 1) / (0.5 - 1)  # (7)
+        return c, 2 * u if u <= 0.5 else 2 * (1 - u)  # (7)
 
     def __call__(self, k):
         _c, s = self.wave(k)
@@ -295,7 +297,9 @@ class Random(Schedule):
     paper = "Sasse section 4.3.3"
 
     def __post_init__(self):
-        nonnegative(low=self.low, high=self.high)
+        nonnegative(low=self.low, high=self.high, seed=self.seed)
+        if not (self.low <= self.high and isinstance(self.seed, int)):
+            raise ValueError(f"low must not exceed high, and seed be an integer >= 0, got {self!r}")
 
     def __call__(self, k):
         stream = np.random.PCG64(self.seed).advance(k)
