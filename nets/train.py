@@ -63,6 +63,7 @@ class NetOracle(Oracle):
         self.blocks = self.layout.blocks
         self.images, self.labels = xp.asarray(images, dtype), xp.asarray(labels)
         self.steps_per_epoch = order.steps_per_epoch
+        self.data_loss: Any = None
         self.seek(0)
 
     @property
@@ -73,39 +74,34 @@ class NetOracle(Oracle):
     def draw(self) -> None:
         """Take the next mini-batch, and with it the next dropout masks."""
         self.seek(self.drawn + 1)
+        self.data_loss = None
 
     def seek(self, position: int) -> None:
         """Go to the state after `position` draws; before the first it answers for the first mini-batch."""
         self.drawn = position
-        self.batch = self._batch(max(position - 1, 0))
-        self.samples = len(self.batch[1])
-        self.data_loss: Any = None
+        t = max(position - 1, 0)
+        index = namespace(self.labels).asarray(self.order(t))
+        self.batch = self.images[index], self.labels[index], Mode(train=True, seed=self.seed, draw=t)
+        self.samples = len(index)
 
     def position(self) -> int:
         """How many mini-batches have been drawn."""
         return self.drawn
 
-    def _batch(self, t: int) -> tuple[Array, Array, Mode]:
-        index = namespace(self.labels).asarray(self.order(t))
-        return self.images[index], self.labels[index], Mode(train=True, seed=self.seed, draw=t)
-
-    def _loss(self, batch: tuple[Array, Array, Mode]) -> Tensor:
-        images, labels, mode = batch
+    def _loss(self) -> Tensor:
+        images, labels, mode = self.batch
         return self.loss(self.model(Tensor(images), mode), labels)
 
     def __call__(self, x):
         """Loss and gradient at x (n,); the first loss after a draw stays in `data_loss`, free of any penalty."""
-        f, g = self.layout.evaluate(x, lambda: self._loss(self.batch))
+        f, g = self.layout.evaluate(x, self._loss)
         if self.data_loss is None:
             self.data_loss = f
         return f, g
 
     def value(self, x):
         self.layout.bind(x)
-        return self._loss(self.batch).data
-
-    def peek(self, x):
-        return self.layout.evaluate(x, lambda: self._loss(self._batch(self.drawn)))
+        return self._loss().data
 
     def evaluate(self, x: Array, images: Array, labels: Array, batch: int = 1000) -> tuple[float, float]:
         """Return mean loss and accuracy (share of right answers) of the net at x (n,), without dropout."""

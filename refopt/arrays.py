@@ -43,8 +43,9 @@ def to_device(x: Any, like: Array) -> Array:
 def dot(a: Array, b: Array) -> Scalar:
     """Inner product <a, b> of two vectors (n,), as a scalar of their dtype.
 
-    float32 vectors are summed tile by tile in float64: a difference of two nearby gradients has few
-    digits left, and a rule that divides by <s, y> needs all of them.
+    A float32 vector is cut into tiles: BLAS sums each in float32, in many partial sums, and the tiles are
+    added in float64. So the error does not grow with n: below 1e-6 of <|a|, |b|>, where a rule that divides
+    by a difference of nearby gradients needs it small. (All in float64 would take three times as long.)
     """
     if namespace(a) is not np:
         return (a * b).sum(dtype=np.float64).astype(a.dtype)

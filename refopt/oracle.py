@@ -61,7 +61,11 @@ class Oracle:
 
     def peek(self, x: Array) -> tuple[Scalar, Array]:
         """Return (f, g) at x (n,) on the sample the next draw will take, without taking it."""
-        return self(x)
+        here = self.position()
+        self.seek(here + 1)
+        answer = self(x)
+        self.seek(here)
+        return answer
 
     def hvp(self, x: Array, v: Array) -> Array:
         """Hessian times v, both (n,): (g(x + h v) - g(x - h v)) / 2h, the central difference of gradients.
@@ -112,9 +116,6 @@ class Wrapper(Oracle):
 
     def draw(self):
         self.oracle.draw()
-
-    def peek(self, x):
-        return self.oracle.peek(x)
 
     def hvp(self, x, v):
         return self.oracle.hvp(x, v)
@@ -219,10 +220,6 @@ class FiniteSum(Wrapper):
     def draw(self) -> None:
         """Take the next mini-batch."""
         self.seek(self.drawn + 1)
-
-    def peek(self, x):
-        """Answer at x (n,) on the next mini-batch."""
-        return self.total.sample(self.order(self.drawn))(x)
 
     def position(self) -> int:
         """How many mini-batches have been drawn."""

@@ -27,14 +27,9 @@ class L2(Wrapper):
         super().__init__(oracle)
         self.decay = decay
 
-    def _penalised(self, x, f, g):
-        return f + self.decay / 2 * dot(x, x), g + self.decay * x
-
     def __call__(self, x):
-        return self._penalised(x, *self.oracle(x))
-
-    def peek(self, x):
-        return self._penalised(x, *self.oracle.peek(x))
+        f, g = self.oracle(x)
+        return f + self.decay / 2 * dot(x, x), g + self.decay * x
 
     def value(self, x):
         return self.oracle.value(x) + self.decay / 2 * dot(x, x)
@@ -52,34 +47,24 @@ class Clip(Wrapper):
         super().__init__(oracle)
         self.norm = norm
 
-    def _clipped(self, f, g):
+    def __call__(self, x):
+        f, g = self.oracle(x)
         xp = namespace(g)
         length = xp.sqrt(dot(g, g))
         return f, g * xp.where(length > self.norm, ratio(self.norm, length), xp.ones_like(length))
-
-    def __call__(self, x):
-        return self._clipped(*self.oracle(x))
-
-    def peek(self, x):
-        return self._clipped(*self.oracle.peek(x))
 
 
 class Centralized(Wrapper):
     """The gradient of every weight (a block of two or more axes) less its mean over all axes but the first."""
 
-    def _centred(self, f, g):
+    def __call__(self, x):
+        f, g = self.oracle(x)
         g = g.copy()
         for _name, part, shape in self.blocks:
             if len(shape) > 1:
                 rows = g[part].reshape(shape[0], -1)
                 rows -= rows.mean(axis=1)[:, None]
         return f, g
-
-    def __call__(self, x):
-        return self._centred(*self.oracle(x))
-
-    def peek(self, x):
-        return self._centred(*self.oracle.peek(x))
 
 
 class FeasibleSet(Protocol):
@@ -122,9 +107,10 @@ class AllReduce(Wrapper):
         total = np.asarray(self.comm.allreduce(message))
         return to_device((total[1:] / total[0]).astype(like.dtype), like)
 
-    def _answer(self, x, f, g):
-        mean = self._mean(namespace(g).append(f, g), x)
-        return mean[0], mean[1:]
+    @property
+    def batch_fraction(self) -> float:  # type: ignore[override]
+        """The share of all ranks' data that their current samples hold."""
+        return 1 / float(self._mean(np.array([1 / self.oracle.batch_fraction]), np.ones(1))[0])
 
     @property
     def f_star(self):
@@ -133,10 +119,9 @@ class AllReduce(Wrapper):
         return None if own is None else float(self._mean(np.atleast_1d(own), np.ones(1))[0])
 
     def __call__(self, x):
-        return self._answer(x, *self.oracle(x))
-
-    def peek(self, x):
-        return self._answer(x, *self.oracle.peek(x))
+        f, g = self.oracle(x)
+        mean = self._mean(namespace(g).append(f, g), x)
+        return mean[0], mean[1:]
 
     def value(self, x):
         return self._mean(namespace(x).atleast_1d(self.oracle.value(x)), x)[0]

@@ -89,20 +89,6 @@ class Schedule:
 
 
 @dataclass(frozen=True)
-class Every(Schedule):
-    """Another schedule, each of its values held for `steps` steps: `Every(steps_per_epoch, ...)` counts epochs."""
-
-    steps: int
-    schedule: Schedule
-
-    def __post_init__(self):
-        count(steps=self.steps)
-
-    def __call__(self, k):
-        return at(self.schedule, k // self.steps)
-
-
-@dataclass(frozen=True)
 class InverseTime(Schedule):
     """τ/(k + 1): the one decay here that Robbins and Monro's conditions allow."""
 
@@ -304,3 +290,17 @@ class Random(Schedule):
     def __call__(self, k):
         stream = np.random.PCG64(self.seed).advance(k)
         return float(np.random.Generator(stream).uniform(self.low, self.high))  # (13)
+
+
+@dataclass(frozen=True)
+class Every(Schedule):
+    """Another schedule, each of its values held for `steps` steps: `Every(steps_per_epoch, ...)` counts epochs."""
+
+    steps: int
+    schedule: Schedule
+
+    def __post_init__(self):
+        count(steps=self.steps)
+
+    def __call__(self, k):
+        return at(self.schedule, k // self.steps)
