@@ -349,7 +349,7 @@ class Shown:
             return
         if self.step is not None:
             f, eta = self.step
-            self.bar.set_postfix_str(f"loss {float(f):.4f}, eta {to_host(eta).mean():.3g}")
+            self.bar.set_postfix_str(f"loss {float(f):.3g}, eta {to_host(eta).mean():.3g}")
         self.seen, self.step = time.monotonic(), (step.f, step.eta)
 
 

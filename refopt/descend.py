@@ -78,10 +78,13 @@ class _Watched(Wrapper):
     def peek(self, x):
         return self._checked(*self.oracle.peek(x), first=False)
 
+    def hvp(self, x, v):
+        return self._checked(0.0, self.oracle.hvp(x, v), first=False)[1]
+
     def _checked(self, f, g, first=True):
         if first and self.first is None:
             self.first = f, g
-        finite = namespace(g).isfinite(f) & all_finite(g)
+        finite = all_finite(g) & namespace(g).isfinite(f)
         if not self.at_once:
             self.unread.append((self.t, finite))
         elif not finite:

@@ -1,4 +1,4 @@
-"""What a rule is: a dataclass of hyper-parameters that proposes displacements, and a SciPy method.
+"""What a rule is: a dataclass of hyper-parameters that proposes displacements.
 
     class MyRule(Rule):                  # a dataclass
         lr: float = 0.1                  # its fields are the hyper-parameters; they never change
@@ -14,7 +14,6 @@ is `eta`, the step size just chosen: an output. The base class gives every rule 
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from math import inf
@@ -22,19 +21,16 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.optimize import Bounds, OptimizeResult
 
 from .arrays import Array, to_device
-from .descend import NonFiniteError, descend
 from .oracle import Oracle
-from .sets import Box
-from .wrappers import Constrained
+from .scipy_method import SciPyMethod
 
 Rate = float | Callable[[int], float]  # a number, or a schedule: a function of the steps taken
 
 
 @dataclass
-class Rule:
+class Rule(SciPyMethod):
     """A learning-rate rule: fields are hyper-parameters with the paper's defaults, never mutated."""
 
     paper: ClassVar[str] = ""
@@ -109,107 +105,6 @@ class Rule:
                 " (weight decay hides it): pass f_star, or constrain x to a Ball instead of decaying it"
             )
         return f - f_star
-
-    def __call__(  # noqa: PLR0917  (SciPy's order)
-        self, fun, x0, args=(), jac=None, hess=None, hessp=None, bounds=None, constraints=(), callback=None, *,
-        maxiter: int = 1000, gtol: float = 1e-5, tol: float | None = None,
-    ) -> OptimizeResult:  # fmt: skip
-        """Minimise as a method of SciPy: `scipy.optimize.minimize(fun, x0, jac=True, method=SPSMax(f_star=0))`.
-
-        Stops when no component of the (projected) gradient exceeds `tol`, or `gtol`; after `maxiter` steps; or when
-        the callback raises StopIteration. The monitor evaluates f and its gradient at every iterate; `nfev` and
-        `njev` count what the rule itself asked for.
-        """
-        if jac is None:
-            raise ValueError("a learning-rate rule needs the gradient: pass jac=True or jac=callable to minimize")
-        if constraints:
-            raise ValueError("a learning-rate rule takes bounds, not constraints: see refopt.sets and Constrained")
-        function = _Function(fun, jac, hess, hessp, args)
-        oracle = function if bounds is None else Constrained(function, _box(bounds))
-        tell = _callback(callback)
-        gtol = gtol if tol is None else tol
-        x, nit, status, counts = oracle.project(np.asarray(x0)), 0, 1, (0, 0)
-        f, g = oracle(x)
-        function.nfev = function.njev = 0
-        try:
-            if _residual(oracle, x, g) <= gtol:
-                status = 0
-            steps = descend(self, oracle, x)
-            while status and nit < maxiter:
-                step = next(steps)
-                x, nit, counts = step.x.copy(), step.t, (function.nfev, function.njev)
-                f, g = oracle(x)
-                function.nfev, function.njev = counts
-                tell(OptimizeResult(x=x.copy(), fun=float(f), jac=g.copy(), nit=nit))
-                if _residual(oracle, x, g) <= gtol:
-                    status = 0
-        except StopIteration:
-            status = 99
-        except NonFiniteError:
-            status = 3
-        return OptimizeResult(
-            x=x, fun=float(f), jac=g, nit=nit, nfev=counts[0], njev=counts[1],
-            status=status, success=status == 0, message=_MESSAGES[status],
-        )  # fmt: skip
-
-
-_MESSAGES = {
-    0: "The gradient is as small as asked.",
-    1: "Maximum number of iterations has been exceeded.",
-    3: "The loss or gradient became infinite or undefined; x is the last iterate before.",
-    99: "`callback` raised `StopIteration`.",
-}
-
-
-class _Function(Oracle):
-    """The user's functions as an oracle; it remembers its last answer, and counts the calls."""
-
-    def __init__(self, fun, jac, hess, hessp, args):
-        self.fun, self.jac, self.hess, self.hessp, self.args = fun, jac, hess, hessp, args
-        self.nfev = self.njev = 0
-        self.last: tuple[bytes, Any, Array] | None = None
-
-    def __call__(self, x):
-        if self.last is None or self.last[0] != x.tobytes():
-            f = x.dtype.type(self.fun(x.copy(), *self.args))
-            g = np.array(self.jac(x.copy(), *self.args), x.dtype)
-            if g.shape != x.shape:
-                raise ValueError(f"jac must return a gradient of the shape of x0, {x.shape}, got {g.shape}")
-            self.last = x.tobytes(), f, g
-        self.nfev, self.njev = self.nfev + 1, self.njev + 1
-        return self.last[1], self.last[2].copy()
-
-    def value(self, x):
-        self.nfev += 1
-        return x.dtype.type(self.fun(x.copy(), *self.args))
-
-    def hvp(self, x, v):
-        if self.hessp is not None:
-            return np.asarray(self.hessp(x.copy(), v, *self.args), x.dtype)
-        if callable(self.hess):
-            return np.asarray(self.hess(x.copy(), *self.args) @ v, x.dtype)
-        return super().hvp(x, v)
-
-
-def _box(bounds) -> Box:
-    if isinstance(bounds, Bounds):
-        return Box(bounds.lb, bounds.ub)
-    ends = [(-inf if low is None else low, inf if high is None else high) for low, high in bounds]
-    return Box(*np.array(ends, float).T)
-
-
-def _residual(oracle: Oracle, x: Array, g: Array) -> float:
-    """|P(x - g) - x|_inf: the gradient's largest component, or with bounds the projected gradient's."""
-    return float(np.abs(oracle.project(x - g) - x).max())
-
-
-def _callback(callback) -> Callable[[OptimizeResult], Any]:
-    """Both of SciPy's forms: callback(intermediate_result=...) and callback(xk)."""
-    if callback is None:
-        return lambda result: None
-    if set(inspect.signature(callback).parameters) == {"intermediate_result"}:
-        return lambda result: callback(intermediate_result=result)
-    return lambda result: callback(result.x)
 
 
 # --- hyper-parameters ----------------------------------------------------------------------------------------------
