@@ -88,6 +88,14 @@ def test_on_a_negative_loss_unclipped_alig_climbs_until_it_is_zero_again():
     assert steep == (5, -5), "a step fifty times the maximal rate, uphill"
 
 
+def test_unclipped_alig_still_subtracts_f_star():
+    """l = 3, f* = 2, |g|² = 4, δ = 1: (3 - 2)/5; with f* = 4, (3 - 4)/5."""
+    rule, sample = ALIGUnclipped(mu=0.0, delta=1.0, eta_max=1.0), Answers((3.0, [2.0]), f_star=2.0)
+    assert one_step(rule, sample, x0)[1] == 0.2
+    sample.f_star = 4.0
+    assert one_step(rule, sample, x0)[1] == -0.2
+
+
 def test_the_negative_rate_enters_the_velocity():
     """l = -1, g = 1, δ = 1e-5: γ = -1/(1 + δ), v = -γ g, and with g = 0 after it w moves on by μ² v, uphill."""
     samples = Answers((-1.0, [1.0]), (1.0, [0.0]))

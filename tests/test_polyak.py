@@ -342,13 +342,14 @@ def test_too_high_an_f_star_brings_polyak_to_that_level_and_no_further(high):
 def test_where_the_infimum_is_not_attained_no_comparator_is_left_behind(tau):
     """PS10. Derived from Polyak's inequality, for King's f* = 0 on a separable logistic regression.
 
-    |x_+ - u|² ≤ |x - u|² - γ (f - 2 f(u)) for every u: here tau vec(4), 200 steps from 0; to 1e-12 |x_0 - u|².
+    |x_+ - u|² ≤ |x - u|² - (f/|g|²)(f - 2 f(u)) for every u: here tau vec(4), 200 steps from 0; to 1e-12 |x_0 - u|².
     """
     oracle, u = problem("logistic-separable"), tau * vec(4, 1.0)
     run = trajectory(PSS(), oracle, np.zeros(4), 200)
     d2 = squares(run.x - u)
+    gamma = run.f / squares(run.g)
     assert (run.eta > 0).all()
-    assert (np.diff(d2) + run.eta * (run.f - 2 * oracle.value(u)) <= 1e-12 * d2[0]).all()
+    assert (np.diff(d2) + gamma * (run.f - 2 * oracle.value(u)) <= 1e-12 * d2[0]).all()
 
 
 def test_where_the_infimum_is_not_attained_the_best_loss_still_falls():

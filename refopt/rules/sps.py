@@ -164,7 +164,7 @@ class SPSSmooth(SPS):
 
 @dataclass
 class SPSPlus(SPSMax):
-    """SPSMax with c = 1 and the level f_i(x*) for f_i*: pass it as f_star, or let the problem say."""
+    """SPS that aims at the level f_i(x*): pass it as f_star; the problem's own f_i* gives SPS with c = 1."""
 
     c: float = 1.0
     eta_max: float = inf
