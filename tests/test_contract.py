@@ -279,6 +279,7 @@ def test_state_is_a_flat_dict_of_arrays_and_numbers_and_a_wrong_one_is_refused(k
         assert isinstance(name, str)
         assert isinstance(value, np.ndarray | np.number | int | float)
         assert np.asarray(value).dtype.kind in "fiub"
+        assert not np.shares_memory(value, rule.own_state()[name]), "not a copy"
     last, zeros = list(state)[-1], {name: np.zeros_like(value) for name, value in state.items()}
     wrong = [
         {name: value for name, value in state.items() if name != last},
