@@ -130,7 +130,7 @@ def descend(
     """
     if nonfinite not in ("raise", "skip"):
         raise ValueError(f"nonfinite must be 'raise' or 'skip', got {nonfinite!r}")
-    if getattr(x, "ndim", None) != 1 or x.dtype.kind != "f":
+    if getattr(x, "ndim", None) != 1 or x.dtype not in (np.float32, np.float64):
         raise ValueError("x must be a 1-D array of float32 or float64: flatten it, and convert integers")
     watched = _Watched(oracle, at_once=nonfinite == "skip" or namespace(x) is np)
     x = oracle.project(x) if state is None else x.copy()

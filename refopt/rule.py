@@ -16,8 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from math import inf
-from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -107,47 +105,6 @@ class Rule(SciPyMethod):
         return f - f_star
 
 
-# --- hyper-parameters ----------------------------------------------------------------------------------------------
-
-
 def at(rate: Rate, t: int) -> float:
     """Return the value of a rate after t steps: a schedule's value, or the number it is."""
     return float(rate(t)) if callable(rate) else rate
-
-
-def _demand(kind: str, holds: Callable[[Any], bool], values: dict[str, Any]) -> None:
-    for name, value in values.items():
-        schedule = callable(value) and not isinstance(value, Rule)  # it has checked itself
-        if not schedule and not (isinstance(value, Real) and holds(value)):
-            raise ValueError(f"{name} must be {kind}, got {value!r}")
-
-
-def positive(**values: Any) -> None:
-    """Raise ValueError unless every value is a positive finite number, or a schedule."""
-    _demand("a positive number", lambda value: 0 < value < inf, values)
-
-
-def count(**values: Any) -> None:
-    """Raise ValueError unless every value is a positive integer."""
-    _demand("a positive integer", lambda value: isinstance(value, Integral) and int(value) > 0, values)
-
-
-def nonnegative(**values: Any) -> None:
-    """Raise ValueError unless every value is a finite number >= 0, or a schedule."""
-    _demand("a number >= 0", lambda value: 0 <= value < inf, values)
-
-
-def fraction(**values: Any) -> None:
-    """Raise ValueError unless every value is a number in [0, 1), or a schedule: a momentum."""
-    _demand("a number in [0, 1)", lambda value: 0 <= value < 1, values)
-
-
-def cap(**values: Any) -> None:
-    """Raise ValueError unless every value is a positive number or inf, which is no cap."""
-    _demand("a positive number, or inf for no cap", lambda value: value > 0, values)
-
-
-def known(**values: Any) -> None:
-    """Raise ValueError unless every value is a finite number, or None: take it from the problem."""
-    values = {name: value for name, value in values.items() if value is not None}
-    _demand("a finite number, or None to take it from the problem", lambda value: -inf < value < inf, values)

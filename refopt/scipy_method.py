@@ -110,7 +110,7 @@ class _Function(Oracle):
 
     def hvp(self, x, v):
         if self.hessp is not None:
-            return np.asarray(self.hessp(x.copy(), v, *self.args), x.dtype)
+            return np.array(self.hessp(x.copy(), v.copy(), *self.args), x.dtype)
         if callable(self.hess):
             return np.asarray(self.hess(x.copy(), *self.args) @ v, x.dtype)
         return super().hvp(x, v)

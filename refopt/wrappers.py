@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from .arrays import Array, dot, namespace, ratio, to_device, to_host
+from .checks import cap, nonnegative
 from .oracle import Oracle, Wrapper
 
 
@@ -22,8 +23,7 @@ class L2(Wrapper):
     f_star = None
 
     def __init__(self, oracle: Oracle, decay: float):
-        if not 0 <= decay < float("inf"):
-            raise ValueError(f"decay must be a finite number >= 0, got {decay!r}")
+        nonnegative(decay=decay)
         super().__init__(oracle)
         self.decay = decay
 
@@ -42,8 +42,7 @@ class Clip(Wrapper):
     """The gradient scaled down to norm `norm` where it is longer; f is left as it is."""
 
     def __init__(self, oracle: Oracle, norm: float):
-        if not norm > 0:
-            raise ValueError(f"norm must be a positive number, got {norm!r}")
+        cap(norm=norm)
         super().__init__(oracle)
         self.norm = norm
 

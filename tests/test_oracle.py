@@ -299,7 +299,7 @@ def test_a_decay_that_is_none_is_refused(decay):
 
 @pytest.mark.parametrize("norm", [0, -1.0, np.nan])
 def test_a_clipping_norm_that_is_none_is_refused(norm):
-    with pytest.raises(ValueError, match=r"^norm must be a positive number, got "):
+    with pytest.raises(ValueError, match=r"^norm must be a positive number, or inf for no cap, got "):
         Clip(family(), norm)
 
 
@@ -308,8 +308,7 @@ def test_centralizing_takes_the_mean_over_all_axes_but_the_first_from_weights_on
     sizes = np.cumsum([0, *(np.prod(shape) for shape in shapes.values())])
     problem = family(n=2, d=sizes[-1] + 1)  # the last variable belongs to no block
     problem.blocks = tuple(
-        Block(name, slice(*ends), shape)
-        for (name, shape), ends in zip(shapes.items(), pairwise(sizes), strict=True)
+        Block(name, slice(*ends), shape) for (name, shape), ends in zip(shapes.items(), pairwise(sizes), strict=True)
     )
     f, g = problem(problem.x0)
     centred_f, centred = Centralized(problem)(problem.x0)

@@ -1,5 +1,1 @@
-"""Every rule, one family to a file, in reading order."""
-
-from . import alig, authors, gradient, polyak, schedules, sps
-
-__all__ = ["alig", "authors", "gradient", "polyak", "schedules", "sps"]
+"""Every rule, one family to a file. In reading order: gradient, schedules, polyak, sps, alig, authors."""

@@ -58,7 +58,8 @@ References
 from dataclasses import dataclass
 
 from ..arrays import dot, elementwise, namespace, ratio
-from ..rule import Rule, cap, fraction, known, nonnegative
+from ..checks import cap, fraction, known, nonnegative
+from ..rule import Rule
 
 
 @dataclass

@@ -82,7 +82,8 @@ References
 from dataclasses import dataclass
 
 from ..arrays import elementwise, namespace
-from ..rule import Rate, Rule, at, fraction, positive
+from ..checks import fraction, fraction_rate, positive_rate
+from ..rule import Rate, Rule, at
 
 
 @dataclass
@@ -95,7 +96,7 @@ class GradientDescent(Rule):
     units = {"lr": (-1, -2)}
 
     def __post_init__(self):
-        positive(lr=self.lr)
+        positive_rate(lr=self.lr)
 
     def step(self, x, oracle):
         _f, g = oracle(x)
@@ -112,7 +113,7 @@ class Momentum(GradientDescent):
 
     def __post_init__(self):
         super().__post_init__()
-        fraction(mu=self.mu)
+        fraction_rate(mu=self.mu)
 
     def start(self, x, oracle):
         super().start(x, oracle)

@@ -61,7 +61,8 @@ References
 from dataclasses import dataclass
 
 from ..arrays import dot, namespace, ratio
-from ..rule import Rule, cap, known
+from ..checks import cap, known
+from ..rule import Rule
 
 
 @dataclass

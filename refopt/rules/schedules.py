@@ -75,7 +75,8 @@ from math import ceil, cos, floor, pi
 
 import numpy as np
 
-from ..rule import at, count, nonnegative, positive
+from ..checks import count, nonnegative, positive
+from ..rule import at
 
 
 class Schedule:

@@ -66,7 +66,7 @@ Differs from the paper / from the authors' code in
     Loizou's code tests |g| < 1e-8 and adds eps = 1e-8 to the denominator; here eps is a field, 0 as in
     their experiments, and only g = 0 is special. Its smooth mode ignores f*, and one zero gradient sets
     γ_{k-1} = 0 and freezes the run: `authors.SPSSmoothReleased`. Its centralised gradients are
-    `oracle.Centralized`. optax' scaling s is SPSMax(c=1/s, eta_max=s * max_learning_rate).
+    `wrappers.Centralized`. optax' scaling s is SPSMax(c=s, eta_max=s * max_learning_rate).
 
 References
     N. Loizou, S. Vaswani, I. Laradji, S. Lacoste-Julien 2021, Stochastic Polyak step-size for SGD,
@@ -80,7 +80,8 @@ from dataclasses import dataclass
 from math import inf, sqrt
 
 from ..arrays import dot, namespace, ratio
-from ..rule import Rule, cap, fraction, known, nonnegative, positive
+from ..checks import cap, fraction, known, nonnegative, positive
+from ..rule import Rule
 
 
 @dataclass
