@@ -8,6 +8,10 @@ In reading order:
     losses    softmax cross-entropy, squared error
     flat      all parameters in one vector theta: named views, gradients written in place, save and load
     models    multilayer perceptrons, and how each paper's differs
+    oracle    a net and its mini-batches as an oracle
+    data      data sets: found, verified, split, standardised
+    train     the loop around `refopt.descend`; options, logs and checkpoint beside it
+    cli       the command line
 """
 
 from . import ops

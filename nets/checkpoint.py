@@ -3,8 +3,7 @@
 A checkpoint is one .npz without pickle. It is written to a temporary file beside it, flushed to the disk
 and renamed, so at any moment the name leads to a whole checkpoint or to none. Everything random in a run
 is a pure function of its seed and of the number of samples drawn, so that position stands for the
-state of every generator. Logs are CSV files with one row per step or epoch; on resume they are cut back to
-the checkpoint.
+state of every generator.
 """
 
 from __future__ import annotations
@@ -117,38 +116,3 @@ def cannot_write(path: Path, error: OSError) -> RunError:
         f"cannot write {path} ({error.strerror or error}): free space or choose another folder;"
         " what stood there before is intact"
     )
-
-
-class Table:
-    """A CSV file that grows by rows; opened with `keep` rows of an earlier run, or none."""
-
-    def __init__(self, path: Path, columns: tuple[str, ...], keep: int = 0):
-        self.path, self.columns = path, columns
-        lines = path.read_text().splitlines()[1 : keep + 1] if keep and path.exists() else []
-        with replacing(path) as file:
-            file.write("\n".join([",".join(columns), *lines, ""]).encode())
-
-    def append(self, rows: list[tuple[float, ...]]) -> None:
-        """Write rows, in the order of the columns; nine digits tell every float32 from its neighbours."""
-        text = "".join(",".join(f"{value:.9g}" for value in row) + "\n" for row in rows)
-        try:
-            with self.path.open("a") as file:
-                file.write(text)
-        except OSError as error:
-            raise cannot_write(self.path, error) from error
-
-
-def read_table(path: Path) -> dict[str, np.ndarray]:
-    """Return the columns of a CSV file by name, each (rows,) float64.
-
-    Raises
-    ------
-    RunError
-        If it is not there, or not such a file.
-    """
-    try:
-        names, *rows = (line.split(",") for line in path.read_text().splitlines())
-        values = np.array(rows, np.float64).reshape(len(rows), len(names))
-        return dict(zip(names, values.T, strict=True))
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path} cannot be read as a table of a run ({error})") from error

@@ -28,10 +28,12 @@ from refopt import (
 )
 from refopt.rule import Rate
 
-from .checkpoint import Checkpoint, RunError, read_table
+from .checkpoint import Checkpoint, RunError
+from .logs import read_table
+from .options import Options, setup
 from .plots import draw_race, draw_runs
 from .spec import command_name, parse_rate, parse_rule, short
-from .train import Options, Result, fit, setup
+from .train import Result, fit
 
 AnyRule = Union[tuple(Annotated[cls, tyro.conf.subcommand(command_name(cls))] for cls in RULES)]  # type: ignore[valid-type]  # noqa: UP007
 BAD_GUESS = GradientDescent(lr=0.001)

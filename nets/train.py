@@ -1,7 +1,4 @@
-"""Training: a net and its mini-batches as an oracle, and the loop around `refopt.descend`.
-
-Shapes: theta (n,); a mini-batch of images (N, H, W, C) and labels (N,).
-"""
+"""Training: the loop around `refopt.descend` that logs, evaluates, saves and stops."""
 
 from __future__ import annotations
 
@@ -12,181 +9,21 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
 import refopt
-from refopt import L2, Ball, Clip, Constrained, NonFiniteError, Oracle, Rule, Shuffled, Step, array_module, descend, dot
-from refopt.arrays import Array, all_finite, namespace, to_host
-from refopt.oracle import Order
+from refopt import NonFiniteError, Rule, descend
+from refopt.arrays import all_finite, namespace
 
-from .checkpoint import Checkpoint, RunError, Table, replacing
-from .data import load
+from .checkpoint import Checkpoint, RunError, replacing
 from .flat import Layout
-from .layers import Layer, Mode
-from .losses import softmax_cross_entropy
-from .models import MODELS
-from .tensor import Tensor
-
-LOG_COLUMNS = ("step", "epoch", "loss", "eta", "grad_norm")
-EPOCH_COLUMNS = ("epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "seconds")
-VALID_COLUMNS = ("valid_loss", "valid_accuracy")
-
-Loss = Callable[[Tensor, Array], Tensor]
-
-
-class NetOracle(Oracle):
-    """The loss of a net on one mini-batch after another, as a function of its flat parameters.
-
-    Parameters
-    ----------
-    model, loss : what to compute; the loss is a mean over the batch, its infimum is `f_star` = 0
-    images, labels : (N, H, W, C) and (N,) on the host; they are moved to `xp`, images as `dtype`
-    order : which samples the t-th mini-batch holds: `Shuffled(...)`
-    seed : of the dropout masks, which follow the draw
-    """
-
-    f_star = 0.0
-    steps_per_epoch: int
-
-    def __init__(
-        self, model: Layer, images: Array, labels: Array, order: Order, *, loss: Loss = softmax_cross_entropy,
-        seed: int = 0, xp: ModuleType = np, dtype: Any = np.float32,
-    ):  # fmt: skip
-        self.model, self.loss, self.order, self.seed = model, loss, order, seed
-        self.layout = Layout(model)
-        self.blocks = self.layout.blocks
-        self.images, self.labels = xp.asarray(images, dtype), xp.asarray(labels)
-        self.steps_per_epoch = order.steps_per_epoch
-        self.data_loss: Any = None
-        self.seek(0)
-
-    @property
-    def batch_fraction(self) -> float:  # type: ignore[override]
-        """The current mini-batch's share of the data."""
-        return self.samples / len(self.labels)
-
-    def draw(self) -> None:
-        """Take the next mini-batch, and with it the next dropout masks."""
-        self.seek(self.drawn + 1)
-        self.data_loss = None
-
-    def seek(self, position: int) -> None:
-        """Go to the state after `position` draws; before the first it answers for the first mini-batch."""
-        self.drawn = position
-        t = max(position - 1, 0)
-        index = namespace(self.labels).asarray(self.order(t))
-        self.batch = self.images[index], self.labels[index], Mode(train=True, seed=self.seed, draw=t)
-        self.samples = len(index)
-
-    def position(self) -> int:
-        """How many mini-batches have been drawn."""
-        return self.drawn
-
-    def _loss(self) -> Tensor:
-        images, labels, mode = self.batch
-        return self.loss(self.model(Tensor(images), mode), labels)
-
-    def __call__(self, x):
-        """Loss and gradient at x (n,); the first loss after a draw stays in `data_loss`, free of any penalty."""
-        f, g = self.layout.evaluate(x, self._loss)
-        if self.data_loss is None:
-            self.data_loss = f
-        return f, g
-
-    def value(self, x):
-        self.layout.bind(x)
-        return self._loss().data
-
-    def evaluate(self, x: Array, images: Array, labels: Array, batch: int = 1000) -> tuple[float, float]:
-        """Return mean loss and accuracy (share of right answers) of the net at x (n,), without dropout."""
-        xp = namespace(x)
-        self.layout.bind(x)
-        totals = xp.zeros(2, np.float64)
-        for start in range(0, len(labels), batch):
-            part = slice(start, start + batch)
-            answers = xp.asarray(labels[part])
-            logits = self.model(Tensor(xp.asarray(images[part], x.dtype)), Mode())
-            totals[0] += self.loss(logits, answers).data * len(answers)
-            totals[1] += (logits.data.argmax(axis=1) == answers).sum()
-        loss, accuracy = (to_host(totals) / len(labels)).tolist()
-        return loss, accuracy
-
-
-# --- a run ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Options:
-    """What to train, on what, and where; the rule comes apart from it."""
-
-    model: str = "mlp"
-    """The net: mlp, mlp-retsinas or mlp-liang; it takes its inputs and outputs from the data."""
-    data: str = "digits"
-    """The data: digits (embedded), or mnist (looked for in the folder REFOPT_DATA, then downloaded)."""
-    epochs: int = 20
-    """Passes over the training data."""
-    batch: int = 32
-    """Samples in a mini-batch."""
-    seed: int = 0
-    """Of initial weights, order of samples, dropout and the validation split."""
-    device: Literal["cpu", "gpu", "auto"] = "cpu"
-    """Where to compute; auto takes a GPU if there is one that works."""
-    dtype: Literal["float32", "float64"] = "float32"
-    """Of parameters, gradients and activations."""
-    validation: float = 0.0
-    """Share of the training data set aside; its loss and accuracy are reported beside the test data's."""
-    drop_last: bool = False
-    """Leave out the last mini-batch of an epoch if it is smaller."""
-    weight_decay: float = 0.0
-    """Coefficient λ of (λ/2)|x|² added to the loss."""
-    clip: float | None = None
-    """Largest norm of a gradient; longer ones are scaled down to it."""
-    ball: float | None = None
-    """Radius of the ball around 0 in which the parameters are kept."""
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.seed < 0:
-            raise ValueError(f"seed must be a number >= 0, got {self.seed}")
-        if self.model not in MODELS:
-            raise ValueError(f"model must be one of {', '.join(MODELS)}, got {self.model!r}")
-
-
-class Setup(NamedTuple):
-    """Everything `Options` name, built."""
-
-    net: NetOracle
-    oracle: Oracle
-    theta: Array
-    parts: dict[str, tuple[np.ndarray, np.ndarray]]
-
-
-def setup(options: Options) -> Setup:
-    """Load the data, build the net, and compose the oracle."""
-    xp, dtype = array_module(options.device), np.dtype(options.dtype)
-    data = load(options.data, options.validation, options.seed)
-    parts = {"train": (data.x_train, data.y_train), "test": (data.x_test, data.y_test)}
-    if len(data.y_valid):
-        parts["valid"] = (data.x_valid, data.y_valid)
-    model = MODELS[options.model](data.x_train.shape[1:], data.classes)
-    order = Shuffled(len(data.y_train), options.batch, options.seed, options.drop_last)
-    net = NetOracle(model, *parts["train"], order, seed=options.seed, xp=xp, dtype=dtype)
-    oracle: Oracle = net
-    if options.clip is not None:
-        oracle = Clip(oracle, options.clip)
-    if options.weight_decay:
-        oracle = L2(oracle, options.weight_decay)
-    if options.ball is not None:
-        oracle = Constrained(oracle, Ball(options.ball))
-    return Setup(net, oracle, net.layout.initial(options.seed, dtype, xp), parts)
+from .logs import EPOCH_COLUMNS, VALID_COLUMNS, Shown, StepLog, Table
+from .options import Options, setup
 
 
 class Result(NamedTuple):
@@ -298,59 +135,6 @@ def write_summary(result: Result, settings: dict[str, Any], columns: tuple[str, 
     }
     with replacing(result.out / "summary.json") as file:
         file.write((json.dumps(summary, indent=2) + "\n").encode())
-
-
-class StepLog:
-    """log.csv: rows are gathered where the arrays are, and fetched in one transfer when they are written."""
-
-    def __init__(self, path: Path, per_epoch: int, taken: int):
-        self.table = Table(path, LOG_COLUMNS, keep=taken)
-        self.per_epoch = per_epoch
-        self.written = taken
-        self.rows: list[Array] = []
-
-    def add(self, step: Step, loss: Any) -> None:
-        """Note a step; `eta` is the mean where there is one per coordinate."""
-        xp = namespace(step.x)
-        eta = step.eta.mean() if getattr(step.eta, "ndim", 0) else step.eta
-        figures = loss, eta, xp.sqrt(dot(step.g, step.g))
-        self.rows.append(xp.stack([xp.asarray(figure, step.x.dtype) for figure in figures]))
-
-    def __enter__(self) -> StepLog:
-        return self
-
-    def __exit__(self, kind, error, trace) -> None:
-        """A run that diverged leaves the steps that led there."""
-        if isinstance(error, NonFiniteError):
-            self.flush()
-
-    def flush(self) -> None:
-        """Write what has been noted."""
-        if not self.rows:
-            return
-        figures = to_host(namespace(self.rows[0]).stack(self.rows)).tolist()
-        numbered = enumerate(figures, start=self.written + 1)
-        self.table.append([(t, (t - 1) // self.per_epoch + 1, *row) for t, row in numbered])
-        self.written += len(figures)
-        self.rows.clear()
-
-
-class Shown:
-    """The progress bar's figures: at least a second old, so that reading them does not make a GPU wait."""
-
-    def __init__(self, bar: tqdm):
-        self.bar, self.seen = bar, time.monotonic()
-        self.step: tuple[Any, Any] | None = None
-
-    def update(self, step: Step) -> None:
-        """Count a step, and once a second show the loss and step size noted a second ago."""
-        self.bar.update()
-        if self.bar.disable or time.monotonic() - self.seen < 1:
-            return
-        if self.step is not None:
-            f, eta = self.step
-            self.bar.set_postfix_str(f"loss {float(f):.3g}, eta {to_host(eta).mean():.3g}")
-        self.seen, self.step = time.monotonic(), (step.f, step.eta)
 
 
 @contextmanager

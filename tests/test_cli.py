@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from nets import cli
-from nets.checkpoint import Checkpoint, read_table
+from nets.checkpoint import Checkpoint
+from nets.logs import read_table
 from refopt import RULES
 
 ROOT = Path(__file__).parent.parent

@@ -9,9 +9,12 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from nets.checkpoint import Checkpoint, RunError, Table, read_table
+from nets.checkpoint import Checkpoint, RunError
 from nets.layers import Dropout, Flatten, Linear, Sequential, Tanh
-from nets.train import EPOCH_COLUMNS, LOG_COLUMNS, NetOracle, Options, StepLog, fit, setup
+from nets.logs import EPOCH_COLUMNS, LOG_COLUMNS, StepLog, Table, read_table
+from nets.options import Options, setup
+from nets.oracle import NetOracle
+from nets.train import fit
 from refopt import (
     ALIG,
     Cycle,

@@ -1,0 +1,110 @@
+"""What a run leaves to read: tables of its steps and epochs, and a progress bar while it goes on.
+
+Tables are CSV files with one row per step or epoch; on resume they are cut back to the checkpoint.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from refopt import NonFiniteError, Step, dot
+from refopt.arrays import Array, namespace, to_host
+
+from .checkpoint import RunError, cannot_write, replacing
+
+LOG_COLUMNS = ("step", "epoch", "loss", "eta", "grad_norm")
+EPOCH_COLUMNS = ("epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "seconds")
+VALID_COLUMNS = ("valid_loss", "valid_accuracy")
+
+
+class Table:
+    """A CSV file that grows by rows; opened with `keep` rows of an earlier run, or none."""
+
+    def __init__(self, path: Path, columns: tuple[str, ...], keep: int = 0):
+        self.path, self.columns = path, columns
+        lines = path.read_text().splitlines()[1 : keep + 1] if keep and path.exists() else []
+        with replacing(path) as file:
+            file.write("\n".join([",".join(columns), *lines, ""]).encode())
+
+    def append(self, rows: list[tuple[float, ...]]) -> None:
+        """Write rows, in the order of the columns; nine digits tell every float32 from its neighbours."""
+        text = "".join(",".join(f"{value:.9g}" for value in row) + "\n" for row in rows)
+        try:
+            with self.path.open("a") as file:
+                file.write(text)
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+
+
+def read_table(path: Path) -> dict[str, np.ndarray]:
+    """Return the columns of a CSV file by name, each (rows,) float64.
+
+    Raises
+    ------
+    RunError
+        If it is not there, or not such a file.
+    """
+    try:
+        names, *rows = (line.split(",") for line in path.read_text().splitlines())
+        values = np.array(rows, np.float64).reshape(len(rows), len(names))
+        return dict(zip(names, values.T, strict=True))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read as a table of a run ({error})") from error
+
+
+class StepLog:
+    """log.csv: rows are gathered where the arrays are, and fetched in one transfer when they are written."""
+
+    def __init__(self, path: Path, per_epoch: int, taken: int):
+        self.table = Table(path, LOG_COLUMNS, keep=taken)
+        self.per_epoch = per_epoch
+        self.written = taken
+        self.rows: list[Array] = []
+
+    def add(self, step: Step, loss: Any) -> None:
+        """Note a step; `eta` is the mean where there is one per coordinate."""
+        xp = namespace(step.x)
+        eta = step.eta.mean() if getattr(step.eta, "ndim", 0) else step.eta
+        figures = loss, eta, xp.sqrt(dot(step.g, step.g))
+        self.rows.append(xp.stack([xp.asarray(figure, step.x.dtype) for figure in figures]))
+
+    def __enter__(self) -> StepLog:
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        """A run that diverged leaves the steps that led there."""
+        if isinstance(error, NonFiniteError):
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what has been noted."""
+        if not self.rows:
+            return
+        figures = to_host(namespace(self.rows[0]).stack(self.rows)).tolist()
+        numbered = enumerate(figures, start=self.written + 1)
+        self.table.append([(t, (t - 1) // self.per_epoch + 1, *row) for t, row in numbered])
+        self.written += len(figures)
+        self.rows.clear()
+
+
+class Shown:
+    """The progress bar's figures: at least a second old, so that reading them does not make a GPU wait."""
+
+    def __init__(self, bar: tqdm):
+        self.bar, self.seen = bar, time.monotonic()
+        self.step: tuple[Any, Any] | None = None
+
+    def update(self, step: Step) -> None:
+        """Count a step, and once a second show the loss and step size noted a second ago."""
+        self.bar.update()
+        if self.bar.disable or time.monotonic() - self.seen < 1:
+            return
+        if self.step is not None:
+            f, eta = self.step
+            self.bar.set_postfix_str(f"loss {float(f):.3g}, eta {to_host(eta).mean():.3g}")
+        self.seen, self.step = time.monotonic(), (step.f, step.eta)

@@ -1,0 +1,83 @@
+"""What to train, on what, and where: the options of a run, and everything they name, built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from refopt import L2, Ball, Clip, Constrained, Oracle, Shuffled, array_module
+from refopt.arrays import Array
+
+from .data import load
+from .models import MODELS
+from .oracle import NetOracle
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to train, on what, and where; the rule comes apart from it."""
+
+    model: str = "mlp"
+    """The net: mlp, mlp-retsinas or mlp-liang; it takes its inputs and outputs from the data."""
+    data: str = "digits"
+    """The data: digits (embedded), or mnist (looked for in the folder REFOPT_DATA, then downloaded)."""
+    epochs: int = 20
+    """Passes over the training data."""
+    batch: int = 32
+    """Samples in a mini-batch."""
+    seed: int = 0
+    """Of initial weights, order of samples, dropout and the validation split."""
+    device: Literal["cpu", "gpu", "auto"] = "cpu"
+    """Where to compute; auto takes a GPU if there is one that works."""
+    dtype: Literal["float32", "float64"] = "float32"
+    """Of parameters, gradients and activations."""
+    validation: float = 0.0
+    """Share of the training data set aside; its loss and accuracy are reported beside the test data's."""
+    drop_last: bool = False
+    """Leave out the last mini-batch of an epoch if it is smaller."""
+    weight_decay: float = 0.0
+    """Coefficient λ of (λ/2)|x|² added to the loss."""
+    clip: float | None = None
+    """Largest norm of a gradient; longer ones are scaled down to it."""
+    ball: float | None = None
+    """Radius of the ball around 0 in which the parameters are kept."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.seed < 0:
+            raise ValueError(f"seed must be a number >= 0, got {self.seed}")
+        if self.model not in MODELS:
+            raise ValueError(f"model must be one of {', '.join(MODELS)}, got {self.model!r}")
+
+
+class Setup(NamedTuple):
+    """Everything `Options` name, built."""
+
+    net: NetOracle
+    oracle: Oracle
+    theta: Array
+    parts: dict[str, tuple[np.ndarray, np.ndarray]]
+
+
+def setup(options: Options) -> Setup:
+    """Load the data, build the net, and compose the oracle."""
+    xp, dtype = array_module(options.device), np.dtype(options.dtype)
+    data = load(options.data, options.validation, options.seed)
+    parts = {"train": (data.x_train, data.y_train), "test": (data.x_test, data.y_test)}
+    if len(data.y_valid):
+        parts["valid"] = (data.x_valid, data.y_valid)
+    model = MODELS[options.model](data.x_train.shape[1:], data.classes)
+    order = Shuffled(len(data.y_train), options.batch, options.seed, options.drop_last)
+    net = NetOracle(model, *parts["train"], order, seed=options.seed, xp=xp, dtype=dtype)
+    oracle: Oracle = net
+    if options.clip is not None:
+        oracle = Clip(oracle, options.clip)
+    if options.weight_decay:
+        oracle = L2(oracle, options.weight_decay)
+    if options.ball is not None:
+        oracle = Constrained(oracle, Ball(options.ball))
+    return Setup(net, oracle, net.layout.initial(options.seed, dtype, xp), parts)

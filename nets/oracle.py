@@ -1,0 +1,101 @@
+"""A net and its mini-batches as an oracle: what `refopt` minimises when it trains.
+
+Shapes: theta (n,); a mini-batch of images (N, H, W, C) and labels (N,).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from refopt import Oracle
+from refopt.arrays import Array, namespace, to_host
+from refopt.oracle import Order
+
+from .flat import Layout
+from .layers import Layer, Mode
+from .losses import softmax_cross_entropy
+from .tensor import Tensor
+
+Loss = Callable[[Tensor, Array], Tensor]
+
+
+class NetOracle(Oracle):
+    """The loss of a net on one mini-batch after another, as a function of its flat parameters.
+
+    Parameters
+    ----------
+    model, loss : what to compute; the loss is a mean over the batch, its infimum is `f_star` = 0
+    images, labels : (N, H, W, C) and (N,) on the host; they are moved to `xp`, images as `dtype`
+    order : which samples the t-th mini-batch holds: `Shuffled(...)`
+    seed : of the dropout masks, which follow the draw
+    """
+
+    f_star = 0.0
+    steps_per_epoch: int
+
+    def __init__(
+        self, model: Layer, images: Array, labels: Array, order: Order, *, loss: Loss = softmax_cross_entropy,
+        seed: int = 0, xp: ModuleType = np, dtype: Any = np.float32,
+    ):  # fmt: skip
+        self.model, self.loss, self.order, self.seed = model, loss, order, seed
+        self.layout = Layout(model)
+        self.blocks = self.layout.blocks
+        self.images, self.labels = xp.asarray(images, dtype), xp.asarray(labels)
+        self.steps_per_epoch = order.steps_per_epoch
+        self.data_loss: Any = None
+        self.seek(0)
+
+    @property
+    def batch_fraction(self) -> float:  # type: ignore[override]
+        """The current mini-batch's share of the data."""
+        return self.samples / len(self.labels)
+
+    def draw(self) -> None:
+        """Take the next mini-batch, and with it the next dropout masks."""
+        self.seek(self.drawn + 1)
+        self.data_loss = None
+
+    def seek(self, position: int) -> None:
+        """Go to the state after `position` draws; before the first it answers for the first mini-batch."""
+        self.drawn = position
+        t = max(position - 1, 0)
+        index = namespace(self.labels).asarray(self.order(t))
+        self.batch = self.images[index], self.labels[index], Mode(train=True, seed=self.seed, draw=t)
+        self.samples = len(index)
+
+    def position(self) -> int:
+        """How many mini-batches have been drawn."""
+        return self.drawn
+
+    def _loss(self) -> Tensor:
+        images, labels, mode = self.batch
+        return self.loss(self.model(Tensor(images), mode), labels)
+
+    def __call__(self, x):
+        """Loss and gradient at x (n,); the first loss after a draw stays in `data_loss`, free of any penalty."""
+        f, g = self.layout.evaluate(x, self._loss)
+        if self.data_loss is None:
+            self.data_loss = f
+        return f, g
+
+    def value(self, x):
+        self.layout.bind(x)
+        return self._loss().data
+
+    def evaluate(self, x: Array, images: Array, labels: Array, batch: int = 1000) -> tuple[float, float]:
+        """Return mean loss and accuracy (share of right answers) of the net at x (n,), without dropout."""
+        xp = namespace(x)
+        self.layout.bind(x)
+        totals = xp.zeros(2, np.float64)
+        for start in range(0, len(labels), batch):
+            part = slice(start, start + batch)
+            answers = xp.asarray(labels[part])
+            logits = self.model(Tensor(xp.asarray(images[part], x.dtype)), Mode())
+            totals[0] += self.loss(logits, answers).data * len(answers)
+            totals[1] += (logits.data.argmax(axis=1) == answers).sum()
+        loss, accuracy = (to_host(totals) / len(labels)).tolist()
+        return loss, accuracy
