@@ -40,7 +40,7 @@ class Options:
     weight_decay: float = 0.0
     """Coefficient λ of (λ/2)|x|² added to the loss."""
     clip: float | None = None
-    """Largest norm of a gradient; longer ones are scaled down to it."""
+    """Largest norm of the data's gradient; longer ones are scaled down to it. Not for Polyak's kind of rule."""
     ball: float | None = None
     """Radius of the ball around 0 in which the parameters are kept."""
 

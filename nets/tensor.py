@@ -77,7 +77,7 @@ class Tensor:
 
     def _receive(self, vjp: Vjp, g: Array) -> None:
         """Take in the gradient that one use of this node sends back."""
-        if self.grad is not None:  # a further use: contributions add, never in place, since g may be shared
+        if self.grad is not None:  # a further use: it adds, in place only into the leaf's own array
             self.grad = namespace(g).add(self.grad, vjp(g, None), out=self.into)
             return
         self.grad = vjp(g, self.into)

@@ -46,7 +46,7 @@ from .rules.schedules import (
 )
 from .rules.sps import SPS, DecSPS, MoMo, SPSMax, SPSPlus, SPSSmooth
 from .sets import Ball, Box, Halfspace, Simplex
-from .wrappers import L2, AllReduce, Centralized, Clip, Constrained
+from .wrappers import L2, AllReduce, Centralized, Clip, Constrained, Level
 
 __version__ = "0.1.0"
 
@@ -69,8 +69,8 @@ __all__ = [
     "ALIG", "ALIGAdjusted", "ALIGUnclipped", "AllReduce", "Ball", "Box", "Centralized", "Clip", "Constrained", "Cosine",
     "Cycle", "CycleAsPrinted", "DecSPS", "DecayingCycle", "Every", "Exponential", "FiniteSum", "GradientDescent",
     "Halfspace", "HalvingCycle", "HeavyBall", "HeavyBallDamped", "HeavyBallEMA", "HeavyBallVelocity", "InverseTime",
-    "L2", "Linear", "MoMo", "MultiStep", "Nesterov", "NesterovLookAhead", "NonFiniteError", "OneCycle", "Oracle",
-    "PROBLEMS", "PSS", "PSSDelta", "PSSDeltaLiteral", "PSSGamma", "Polyak", "RULES", "Random", "Recorded", "Rule",
-    "SCHEDULES", "SPS", "SPSMax", "SPSPlus", "SPSSmooth", "SPSSmoothReleased", "Schedule", "Shuffled", "Simplex",
+    "L2", "Level", "Linear", "MoMo", "MultiStep", "Nesterov", "NesterovLookAhead", "NonFiniteError", "OneCycle",
+    "Oracle", "PROBLEMS", "PSS", "PSSDelta", "PSSDeltaLiteral", "PSSGamma", "Polyak", "RULES", "Random", "Recorded",
+    "Rule", "SCHEDULES", "SPS", "SPSMax", "SPSPlus", "SPSSmooth", "SPSSmoothReleased", "Schedule", "Shuffled", "Simplex",
     "Step", "array_module", "descend", "dot", "elementwise", "namespace", "ratio", "to_device", "to_host",
 ]  # fmt: skip

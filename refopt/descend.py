@@ -45,7 +45,7 @@ class NonFiniteError(ArithmeticError):
         self.step, self.rule, self.eta = step, rule, rule.eta
         super().__init__(
             f"loss or gradient is not finite from step {step} on, under {rule} with last step size {rule.eta}:"
-            " lower its rate, clip the gradient (Clip), or pass nonfinite='skip' to leave such samples out"
+            " lower its rate or its bound, or pass nonfinite='skip' to leave such samples out"
         )
 
 

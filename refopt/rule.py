@@ -1,15 +1,16 @@
 """What a rule is: a dataclass of hyper-parameters that proposes displacements.
 
     class MyRule(Rule):                  # a dataclass
-        lr: float = 0.1                  # its fields are the hyper-parameters; they never change
+        lr: Rate = 0.1                   # its fields are the hyper-parameters; they never change
 
         def step(self, x, oracle):       # x (n,) is only read
             f, g = oracle(x)             # ask first, then change the state: a refused answer touches nothing
-            self.eta = self.lr
+            self.eta = at(self.lr, self.t)
+            self.t += 1                  # every rule is born with t = 0, and counts its steps
             return -self.eta * g         # the displacement d (n,); the loop moves: x <- x + d
 
 Everything else it sets is state: born in `start`, saved by `state`, restored by `load`. The one exception
-is `eta`, the step size just chosen: an output. The base class gives every rule `t`, the steps taken.
+is `eta`, the step size just chosen: an output.
 """
 
 from __future__ import annotations

@@ -39,7 +39,11 @@ class L2(Wrapper):
 
 
 class Clip(Wrapper):
-    """The gradient scaled down to norm `norm` where it is longer; f is left as it is."""
+    """The gradient scaled down to norm `norm` where it is longer; f is left as it is.
+
+    Not for rules that divide by |g|² (polyak, sps, alig): a shorter gradient makes their steps longer. Bound the
+    rate there.
+    """
 
     def __init__(self, oracle: Oracle, norm: float):
         cap(norm=norm)
@@ -64,6 +68,19 @@ class Centralized(Wrapper):
                 rows = g[part].reshape(shape[0], -1)
                 rows -= rows.mean(axis=1)[:, None]
         return f, g
+
+
+class Level(Wrapper):
+    """The same function, with its value at a given point for f_star: f_i(x*), the level that SPSPlus aims at."""
+
+    def __init__(self, oracle: Oracle, point: Array):
+        super().__init__(oracle)
+        self.point = point
+
+    @property
+    def f_star(self):
+        """The value at the point, on the current sample."""
+        return self.oracle.value(self.point)
 
 
 class FeasibleSet(Protocol):
@@ -113,7 +130,7 @@ class AllReduce(Wrapper):
 
     @property
     def f_star(self):
-        """The mean of the ranks' infima, or None where they are not known."""
+        """The mean of the ranks' infima: a lower bound of the mean's infimum, equal to it under interpolation."""
         own = self.oracle.f_star
         return None if own is None else float(self._mean(np.atleast_1d(own), np.ones(1))[0])
 

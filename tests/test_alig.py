@@ -78,7 +78,7 @@ def test_the_step_is_bounded_by_rate_loss_and_delta_and_without_delta_it_is_two_
             assert gamma * (g @ g + delta) <= loss * (1 + 1e-14)
             assert 2 * gamma * norm * np.sqrt(delta) <= loss * (1 + 1e-14)
             if delta == 0:
-                for twin in (SPSMax(c=1.0, eta_max=eta, f_star=0.0), PSSGamma(upper=eta)):
+                for twin in (SPSMax(c=1.0, eta_max=eta, f_star=0.0), PSSGamma(eta_max=eta)):
                     assert np.array_equal(one_step(twin, here, x)[0], after)
             capped, checked = capped + (gamma == eta), checked + 1
     assert checked == 625
@@ -274,3 +274,13 @@ def test_f_star_comes_from_the_problem_and_a_field_overrules_it():
     assert one_step(ALIG(eta_max=1.0, delta=1.0, f_star=1.0), oracle, np.zeros(1))[1] == 2 / 5
     with pytest.raises(ValueError, match="pass f_star"):
         one_step(rule, Function(lambda x: (x @ x, 2 * x)), np.ones(1))
+
+
+def test_where_the_loss_cannot_reach_zero_it_wanders():
+    """(x ∓ 1)²/2 in turn, x* = 0: with the bound 0.1 it ends alternating between ±0.1/1.9, and stays there."""
+    turn = iter(range(10**6))
+    pair = Function(lambda x: (float((x - pair.side) @ (x - pair.side)) / 2, x - pair.side), f_star=0.0)
+    pair.side = 1.0
+    pair.draw = lambda: setattr(pair, "side", 1.0 if next(turn) % 2 else -1.0)
+    end = trajectory(ALIG(mu=0.0, delta=0.0), pair, np.array([0.5]), 400).x[-2:, 0]
+    np.testing.assert_allclose(np.sort(end), [-0.1 / 1.9, 0.1 / 1.9], rtol=1e-12)

@@ -614,7 +614,7 @@ def test_hyperparameters_stay_as_given(kind):
 POSITIVE, CAP, FRACTION = (0, -1.0, inf), (0, -1.0), (-0.1, 1, 1.5, inf)
 NOT_ALLOWED = {  # by name of the hyper-parameter, besides NaN, a string, and None where it is not the default
     "lr": POSITIVE, "c": POSITIVE, "tau": POSITIVE, "eta_init": POSITIVE, "batch_fraction": POSITIVE,
-    "eta_max": CAP, "upper": CAP, "delta_init": CAP,
+    "eta_max": CAP, "delta_init": CAP,
     "mu": FRACTION, "beta": FRACTION, "damping": FRACTION,
     "eps": (-1e-8, inf), "delta": (-1e-8, inf), "f_star": (inf, -inf),
 }  # fmt: skip

@@ -412,3 +412,37 @@ def test_an_average_that_starts_at_zero_is_biased_towards_it():
     run = trajectory(HeavyBallEMA(1.0, 0.9), Scripted(np.full((50, 1), 2.5)), np.zeros(1), 50)
     m = -np.diff(run.x[:, 0])
     assert abs(m / ((1 - 0.9 ** np.arange(1, 51)) * 2.5) - 1).max() <= 50 * 1e-14
+
+
+@pytest.mark.parametrize(
+    ("rule", "limit"),
+    [
+        (GradientDescent, 2.0), (HeavyBall, 2 * 1.9), (HeavyBallVelocity, 2 * 1.9), (HeavyBallEMA, 2 * 1.9 / 0.1),
+        (NesterovLookAhead, 2 * 1.9 / 2.8), (Nesterov, 2 * 1.9 / 2.8),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)  # fmt: skip
+def test_on_a_quadratic_a_rule_is_stable_up_to_its_limit_and_no_further(rule, limit):
+    """On x²/2, μ = 0.9: 1000 steps shrink |x| at 1 % below the limit of lr L and blow it up at 1 % above it."""
+    below, above = (
+        abs(trajectory(rule(lr=factor * limit), parabola(1), np.ones(1), 1000).x[-1, 0]) for factor in (0.99, 1.01)
+    )
+    assert below < 0.1
+    assert above > 10
+
+
+def test_the_three_conventions_part_where_a_schedule_changes_what_they_keep():
+    """(4) and (9) differ where lr changes, not where μ does; (4) and (7), up to 1 - μ, where μ does, not lr."""
+    half, slower = lambda k: 0.02 / (1 + k), lambda k: 0.9 - 0.05 * (k % 5)
+
+    def path(rule, **fields):
+        return trajectory(rule(**fields), QUADRATIC, QUADRATIC.x0, 12).x
+
+    same = {"rtol": 0, "atol": 1e-11}
+    np.testing.assert_allclose(
+        path(HeavyBall, lr=0.002, mu=slower), path(HeavyBallVelocity, lr=0.002, mu=slower), **same
+    )
+    np.testing.assert_allclose(path(HeavyBall, lr=half, mu=0.9), path(HeavyBallEMA, lr=lambda k: 10 * half(k)), **same)
+    assert abs(path(HeavyBall, lr=half) - path(HeavyBallVelocity, lr=half)).max() > 1e-3
+    ema = path(HeavyBallEMA, lr=lambda k: 0.002 / (1 - slower(k)), mu=slower)
+    assert abs(path(HeavyBall, lr=0.002, mu=slower) - ema).max() > 1e-3

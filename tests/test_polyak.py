@@ -10,7 +10,7 @@ import pytest
 from answers import Answers, leading, one_step, problem, squares
 from runs import Function, parabola, trajectory, values
 
-from refopt import PSS, SPS, Polyak, PSSDelta, PSSDeltaLiteral, PSSGamma
+from refopt import PSS, SPS, Clip, Polyak, PSSDelta, PSSDeltaLiteral, PSSGamma
 from refopt.convex import Quadratic
 from refopt.problems import design, rot, spd, vec
 
@@ -37,7 +37,7 @@ BY_HAND: dict[str, tuple] = {  # rule, problem, x0, step sizes, iterates
     "PSSGamma stops at 1 when the time comes": (
         PSSGamma(), quartic, [1], [*EARLY, 1], [0.75, 0.5625, 0.421875, 0.346790313721]
     ),
-    "PSSGamma with another bound": (PSSGamma(upper=0.4), quartic, [1], [0.25, 0.4], [0.75, 0.58125]),
+    "PSSGamma with another bound": (PSSGamma(eta_max=0.4), quartic, [1], [0.25, 0.4], [0.75, 0.58125]),
     "PSSDelta never grows": (
         PSSDelta(), quartic, [1], [0.25] * 4, [0.75, 0.64453125, 0.577593371272, 0.529420047725]
     ),
@@ -392,3 +392,11 @@ def test_kings_bounds_keep_the_distance_falling_and_the_rate(rule, name):
     else:
         alpha = (h / squares(run.g))[:n]
         np.testing.assert_allclose(eta, np.minimum(alpha, 1), rtol=1e-15)
+
+
+def test_a_clipped_gradient_lengthens_the_step():
+    """|d| = (f - f*)/|g|: half the gradient, twice the displacement. Why Clip is not for these rules."""
+    quad = problem("quadratic")
+    g = np.linalg.norm(quad(quad.x0)[1])
+    free, clipped = (one_step(Polyak(), oracle, quad.x0)[0] - quad.x0 for oracle in (quad, Clip(quad, g / 2)))
+    np.testing.assert_allclose(np.linalg.norm(clipped), 2 * np.linalg.norm(free), rtol=1e-12)

@@ -32,7 +32,9 @@ def test_the_python_examples_run_and_get_where_they_should(capsys):
     far, (_loss, accuracy) = float(printed[-2]), eval(printed[-1])
     assert far < 1e-2
     assert accuracy > 0.9
-    assert np.isfinite(namespace["result"].fun)
+    result, logistic = namespace["result"], namespace["logistic"]
+    assert result.success
+    assert np.abs(result.x - logistic.x_star).max() < 1e-6
 
 
 COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("refopt")]

@@ -289,7 +289,7 @@ def test_milestones_before_the_start_and_corners_out_of_order_are_refused():
     with pytest.raises(ValueError, match=r"^milestone -1 must be"):
         MultiStep(0.1, (3, -1))
     for corners in [(0, 3, 6), (-1, 3, 6), (3, 3, 6), (4, 3, 6), (2, 7, 6), (nan, 3, 6)]:
-        with pytest.raises(ValueError, match=r"^rise, fall and steps must ascend"):
+        with pytest.raises(ValueError, match=r"^top, foot and steps must ascend"):
             OneCycle(1, 2, 0, *corners)
 
 

@@ -12,9 +12,8 @@ import pytest
 from answers import Answers, leading, one_step, problem, squares
 from runs import Function, parabola, trajectory, values
 
-from refopt import SPS, DecSPS, FiniteSum, MoMo, PSSDelta, Recorded, Shuffled, SPSMax, SPSPlus, SPSSmooth
+from refopt import SPS, DecSPS, FiniteSum, Level, MoMo, PSSDelta, Recorded, Shuffled, SPSMax, SPSPlus, SPSSmooth
 from refopt.linear_models import LeastSquares
-from refopt.oracle import Oracle, Wrapper
 from refopt.problems import design, vec
 
 # --- by hand -------------------------------------------------------------------------------------------------------
@@ -348,16 +347,6 @@ def test_decsps_is_kings_delta_over_a_growing_divisor():
     assert (np.diff(dec) < 0).all()
 
 
-class Level(Wrapper):
-    """A term that states f_i(x*) in place of its infimum."""
-
-    def __init__(self, oracle: Oracle, x_star):
-        super().__init__(oracle)
-        self.level = oracle.value(x_star)
-
-    f_star = property(lambda self: self.level)
-
-
 def test_with_the_loss_at_the_solution_known_no_path_ever_recedes():
     """Garrigos et al. 2023 (5). d_+² ≤ d² - max{f_i - f_i(x*), 0}²/|g_i|², without interpolation.
 
@@ -421,3 +410,33 @@ def test_momo_steps_to_the_zero_of_the_averaged_model_and_no_path_recedes_under_
             np.testing.assert_allclose(run.x[k + 1], x - run.eta[k] * d, rtol=0, atol=1e-14)
             assert d2[k + 1] <= d2[k] - run.eta[k] * m + 1e-12 * d2[0]
     assert checked >= 20, checked
+
+
+def test_momo_sees_the_gap_of_each_sample_to_its_own_infimum():
+    """The infima are -1, 0.5 and 2: averaging losses against the infimum of the last sample lets paths recede.
+
+    All terms are least at x*: |e| falls in each of 60 steps, while d² > 1e-20 d_0² and beyond.
+    """
+    total = problem("family-interpolating")
+    run = trajectory(MoMo(lr=10.0, beta=0.5), row_by_row(total, np.arange(60) ** 2 % 3), total.x0, 60)
+    d2 = squares(run.x - total.x_star)
+    assert (d2[1:] <= d2[:-1] + 1e-12 * d2[0]).all()
+    assert d2[-1] < 1e-6 * d2[0]
+
+
+@pytest.mark.parametrize("rule", [SPS(), SPSMax()])
+def test_at_a_kink_c_one_half_jumps_between_two_points_for_ever(rule):
+    """On |x| from 0.3: the step 2|x| reflects. c = 1 is there at once."""
+    kink = Function(lambda x: (abs(x[0]), np.sign(x)), f_star=0.0)
+    assert np.allclose(trajectory(rule, kink, np.array([0.3]), 6).x[:, 0], [0.3, -0.3] * 3 + [0.3], rtol=1e-15)
+    assert trajectory(SPS(c=1.0), kink, np.array([0.3]), 1).x[-1] == 0
+
+
+def test_without_interpolation_the_default_bound_lets_c_one_half_jump_and_a_smaller_one_does_not_converge():
+    """The pair (x ∓ 1)²/2 in turn, x* = 0, from 0.5: the default jumps between ±1; a bound of 0.1 ends in ±0.1/1.9."""
+    turn = iter(range(10**6))
+    pair = Function(lambda x: (float((x - pair.side) @ (x - pair.side)) / 2, x - pair.side), f_star=0.0)
+    pair.draw = lambda: setattr(pair, "side", 1.0 if next(turn) % 2 else -1.0)
+    assert np.array_equal(np.abs(trajectory(SPSMax(), pair, np.array([0.5]), 8).x[1:, 0]), np.ones(8))
+    end = trajectory(SPSMax(eta_max=0.1), pair, np.array([0.5]), 400).x[-2:, 0]
+    np.testing.assert_allclose(np.sort(end), [-0.1 / 1.9, 0.1 / 1.9], rtol=1e-12)

@@ -58,7 +58,7 @@ def in_units(rule, c, s, forgotten=None):
 
 START = QUADRATIC.x_star + np.array([4, 0.5, 0.125, 2.0**-6])  # Polyak's step is long at first, 0.34, then short
 CHOSEN = {  # values that decide some of the first 40 steps from there
-    "lr": 0.1, "eta_max": 0.1, "upper": 0.1, "delta_init": 0.1, "eta_init": 0.002, "delta": 4.0, "eps": 4.0,
+    "lr": 0.1, "eta_max": 0.1, "delta_init": 0.1, "eta_init": 0.002, "delta": 4.0, "eps": 4.0,
     "f_star": 0.75,
 }  # fmt: skip
 SCALES = [(2.0**6, 2.0**-2), (2.0**3, 2.0**5)]  # no two laws (p, q) have the same factors under both

@@ -4,8 +4,8 @@ Problem
     minimise f(w) = E_z ℓ_z(w) over a convex set Ω, each ℓ_z ≥ 0, and some w* in Ω with ℓ_z(w*) = 0 for all z.
 
 Derivation
-    A proximal step on the sample's loss stays near w; a bare linear model of ℓ has no minimum, but ℓ ≥ 0
-    is known, so cut the model off at 0:
+    A proximal step on the linear model of ℓ is w - η g, even where the model falls below 0. ℓ ≥ 0 is known,
+    so cut the model off there:
 
         w⁺ = argmin_u |u - w|² / (2η) + max{0, ℓ + ⟨g, u - w⟩}.                                        (1)
 
@@ -14,7 +14,7 @@ Derivation
 
         γ = min{ℓ / |g|², η}.                                                                         (2)
 
-    A small δ > 0 keeps it finite where g vanishes before ℓ does:
+    A small δ > 0 bounds the displacement where g vanishes before ℓ does, γ |g| ≤ ℓ / (2√δ):
 
         γ = min{ℓ / (|g|² + δ), η},                                                                   (3)
         w⁺ = Π_Ω(w - γ g).                                                                            (4)
@@ -30,24 +30,27 @@ Derivation
 
 Rule
     ALIG (3), (5); ALIGAdjusted (3), (6). μ = 0 gives (4). The loop projects: Constrained(oracle, Ball(R)).
-    A sample below its infimum counts as being at it.
+    ℓ is counted from its infimum f* where that is not 0, and a sample below it counts as being at it.
+    `eta` reports γ, and 0 where g = 0.
 
 Assumes
-    Interpolation. Convex ℓ_z with |g| ≤ C, any order of samples, μ = 0: the mean loss of T + 1 steps is at most
-    |e₀|²/(η(T+1)) + √((C² + δ) |e₀|² / (T+1)); for β-smooth ℓ_z and η ≥ 1/(2β), 2β|e₀|²/(T+1) + δ/(2β).
-    With δ = 0, μ = 0 it is SPSMax(c=1) and PSSGamma bit for bit.
+    Interpolation. Convex ℓ_z with |g| ≤ C, any order of samples, μ = 0: with r = |w₀ - w*| the mean loss of T + 1
+    steps is at most r²/(η(T+1)) + r √((C² + δ)/(T+1)); for β-smooth ℓ_z and η ≥ 1/(2β), 2βr²/(T+1) + δ/(2β).
+    With δ = 0, μ = 0 and equal bounds it is SPSMax(c=1) bit for bit, and for f* = 0 PSSGamma.
 
 Fails when
     the loss cannot reach 0: the step does not shrink, and w wanders. δ is not innocuous: on x²/2, once
-    x² ≪ δ, x_t² tends to δ/t instead of falling geometrically. With momentum there is no proof.
+    x² ≪ δ, x_t² tends to δ/t instead of falling geometrically. With momentum there is no proof. A clipped
+    gradient lengthens the step.
 
 Cost
     One gradient and one inner product a step; one vector with momentum. No host synchronisation.
 
 Differs from the paper / from the authors' code in
-    The note's eq. 4 has no momentum, its experiment has (Table 1: η = 0.1, μ = 0.9, R = 100: the defaults
-    here); eq. 4's set |w|² ≤ r has r = R². The PyTorch code lets a negative loss give a negative step:
-    `authors.ALIGUnclipped`; its TensorFlow twin clips at 0, as here.
+    The note's eq. 4 has no momentum, its experiment has (Table 1: η = 0.1, μ = 0.9, the defaults here, and
+    a ball of R = 100, which is yours to add); the set |w|² ≤ r of its section 1 has r = R². The PyTorch code
+    lets a negative loss give a negative step: `authors.ALIGUnclipped`; its TensorFlow twin clips at 0, as
+    here, if it has a maximal rate.
 
 References
     L. Berrada, A. Zisserman, M. P. Kumar 2020, Training neural networks for and by interpolation,

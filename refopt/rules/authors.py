@@ -25,9 +25,10 @@ class SPSSmoothReleased(SPSSmooth):
     def step(self, x, oracle):
         f, g = oracle(x)
         xp, gg = namespace(x), dot(g, g)
-        gamma = xp.where(gg < 1e-16, 0 * f, ratio(f, self.c * gg + self.eps))  # departs: f, not f - f*
-        self.eta = xp.where(gg < 1e-16, gamma, xp.minimum(gamma, self.growth * self.last))
-        self.last = self.eta  # departs: 0 is remembered
+        gamma = ratio(f, self.c * gg + self.eps)  # departs: f, not f - f*, and no maximum with 0
+        gamma = xp.minimum(gamma, self.growth * self.last)
+        self.eta = xp.where(gg < 1e-16, xp.zeros_like(gamma), gamma)  # departs: |g| < 1e-8 counts as 0
+        self.last = self.eta  # departs: and that 0 is remembered
         self.t += 1
         return -self.eta * g
 
@@ -36,7 +37,7 @@ class SPSSmoothReleased(SPSSmooth):
 class ALIGUnclipped(ALIG):
     """ALIG as the PyTorch code runs: a loss below its infimum gives a negative step, uphill.
 
-    It climbs until the loss is 0 again; the authors' TensorFlow version clips at 0.
+    It climbs until the loss is 0 again. The authors' TensorFlow version clips at 0, if it has a maximal rate.
     """
 
     paper = "Berrada et al. 2020, github.com/oval-group/ali-g"

@@ -14,7 +14,7 @@ Derivation
 
     On f = λx²/2 each step of (2) multiplies x by 1 - lr λ. Modes with λ ≪ 1/lr hardly move, while 2/L
     forbids a larger lr. A sum of past gradients moves them further: along a direction whose gradient
-    keeps its sign the terms add up to g/(1 - μ), along one that alternates they cancel.
+    keeps its sign the terms add up to g/(1 - μ), along one that alternates only to g/(1 + μ).
 
         b ← μ b + g,    b = 0 at the start,                                                          (3)
         d = -lr b.                                                                                   (4)
@@ -23,24 +23,25 @@ Derivation
 
         b ← μ b + (1 - damping) g,    b = g in the first step.                                       (5)
 
-    Averaging instead of summing gives the same path with lr (1 - μ) in place of lr:
+    An average instead of the sum keeps the size of a gradient. While μ is constant m = (1 - μ) b, so it
+    takes the steps of (4) with lr (1 - μ) in place of lr:
 
         m ← μ m + (1 - μ) g,    m = 0 at the start,                                                  (6)
         d = -lr m.                                                                                   (7)
 
-    The third convention carries the displacement itself, and so keeps the old lr in it:
+    The third convention carries the displacement itself, and so keeps the old lr in it. It takes the
+    steps of (4) while lr is constant:
 
         v ← μ v - lr g,                                                                              (8)
         d = v.                                                                                       (9)
-
-    (4), (7) and (9) take the same steps as long as lr is constant, and different ones under a schedule.
 
     Nesterov asks for the gradient where the momentum is about to lead:
 
         v ← μ v - lr ∇f(x + μ v),    d = v.                                                          (10)
 
-    Written in y = x + μ v, the point at which the gradient is taken, and with v = -lr b, constant μ
-    and lr turn (10) into
+    Follow the point y = x + μ v at which the gradient is taken. From one step to the next, with v⁺ the new
+    v, it moves by (x + v⁺ + μ v⁺) - (x + μ v) = μ v⁺ - lr g, since v⁺ = μ v - lr g. With v = -lr b, and
+    constant μ and lr, that is
 
         b ← μ b + g,                                                                                 (11)
         d = -lr (g + μ b),                                                                           (12)
@@ -49,34 +50,41 @@ Derivation
 
 Rule
     GradientDescent (2); HeavyBall (3)-(4); HeavyBallDamped (5); HeavyBallEMA (6)-(7);
-    HeavyBallVelocity (8)-(9); NesterovLookAhead (10); Nesterov (11)-(12).
+    HeavyBallVelocity (8)-(9); NesterovLookAhead (10); Nesterov (11)-(12). The defaults lr = 0.1, μ = 0.9
+    are customary first guesses, and no more.
 
 Assumes
-    f smooth, lr < 2/L. With lr = 1/L: f(x_t) - f* ≤ L |x₀ - x*|² / (4t + 2) for convex f, and
-    (1 - μ_sc/L)ᵗ if |g|² ≥ 2 μ_sc (f - f*). Momentum is optimal on quadratics for
-    lr = 4/(√L + √μ_sc)², μ = ((√κ - 1)/(√κ + 1))², κ = L/μ_sc.
+    f smooth. With lr = 1/L, (2) has f(x_t) - f* ≤ L |x₀ - x*|² / (4t + 2) for convex f, and
+    f(x_t) - f* ≤ (1 - m/L)ᵗ (f(x₀) - f*) where |g|² ≥ 2m (f - f*), convex or not. For m-strongly convex f and
+    κ = L/m, (10)-(12) with lr = 1/L and μ = (√κ - 1)/(√κ + 1) have the rate (1 - 1/√κ)ᵗ; on quadratics
+    (3)-(4) with lr = 4/(√L + √m)² and μ = ((√κ - 1)/(√κ + 1))² converge like μ^(t/2).
 
 Fails when
-    lr > 2/L: the steepest mode is multiplied by more than 1. Heavy ball with the optimal constants of a
-    quadratic can cycle for ever on a strongly convex f that is not one (Lessard et al. 2016, section 4.6).
+    lr is too large. Stable on quadratics are: (2), lr L < 2; (4) and (9), lr L < 2 (1 + μ); (7),
+    lr L < 2 (1 + μ)/(1 - μ); (10)-(12), lr L < 2 (1 + μ)/(1 + 2μ), which is less than 2. Heavy ball with the
+    optimal constants of a quadratic can cycle for ever on a strongly convex f that is not one (Lessard et
+    al., section 4.6).
 
 Cost
     One gradient a step. Memory: none; one vector with momentum. No host synchronisation.
 
 Differs from the paper / from the authors' code in
-    Sasse eq. 2.12 divides a sum of u - l + 1 terms by u - l; here f is a mean. Every run called SGD in
-    Sasse's and Retsinas' experiments was HeavyBall in their code: a scheduler's default cycled the
-    momentum between 0.8 and 0.9 there, and 0.8 was set here. HeavyBallDamped with damping = μ is not (6)-(7),
-    because its first buffer is g, not (1 - μ) g.
+    Sasse's eq. 2.12 divides a sum of u - l + 1 terms by u - l; here f is a mean. Runs called SGD were
+    HeavyBall in the code: Sasse's with μ cycled between 0.9 and 0.8 by a scheduler's default, Retsinas et
+    al.'s with μ = 0.8 and weight decay 5e-4. HeavyBallDamped with damping = μ is not (6)-(7), because its
+    first buffer is g, not (1 - μ) g.
 
 References
     A. Cauchy 1847; H. Robbins, S. Monro 1951, A stochastic approximation method.
     B. T. Polyak 1964, Some methods of speeding up the convergence of iteration methods.
-    Y. Nesterov 1983; 2018, Lectures on convex optimization, section 1.2.
+    Y. Nesterov 1983; 2018, Lectures on convex optimization, sections 1.2 and 2.2.
+    Y. Drori, M. Teboulle 2014, Performance of first-order methods for smooth convex minimization.
+    H. Karimi, J. Nutini, M. Schmidt 2016, Linear convergence under the Polyak-Łojasiewicz condition.
     I. Sutskever, J. Martens, G. Dahl, G. Hinton 2013, On the importance of initialization and momentum.
     L. Lessard, B. Recht, A. Packard 2016, Analysis and design of optimization algorithms via integral
     quadratic constraints, arXiv:1408.3595.
-    L. Sasse (thesis) eqs. 2.9-2.16; J. Liang et al. 2020, eqs. 2, 4.
+    R. Sasse, Investigating the influence of learning rates on the learning speed of neural networks
+    (thesis), eqs. 2.9-2.16. J. Liang et al. 2020, eqs. 2, 4. G. Retsinas et al., section 3.
 """
 
 from dataclasses import dataclass
@@ -107,7 +115,7 @@ class GradientDescent(Rule):
 
 @dataclass
 class Momentum(GradientDescent):
-    """What the rules with memory share: a vector m, zero at the start, and one formula `update` that moves it."""
+    """What the rules with memory share: a vector m (b, v in their derivation), and a formula `update` that moves it."""
 
     mu: Rate = 0.9
 
@@ -136,7 +144,7 @@ class Momentum(GradientDescent):
 class HeavyBall(Momentum):
     """Gradient descent along a decaying sum of gradients: the classical momentum of frameworks."""
 
-    paper = "Polyak 1964; Sasse section 2.4"
+    paper = "Polyak 1964; PyTorch's SGD"
 
     @staticmethod
     @elementwise
@@ -150,6 +158,8 @@ class HeavyBallDamped(HeavyBall):
     """HeavyBall whose gradients, after the first, enter with weight 1 - damping: PyTorch's dampening."""
 
     damping: float = 0.0
+
+    paper = "PyTorch's SGD, dampening"
 
     def __post_init__(self):
         super().__post_init__()

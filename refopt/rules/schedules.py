@@ -9,7 +9,7 @@ Derivation
 
         Σ lr(k) = ∞  (it can get anywhere),    Σ lr(k)² < ∞  (the noise dies out).                    (1)
 
-    Of the decays in use only τ/(k + 1) satisfies both:
+    Of the decays below only τ/(k + 1) satisfies both:
 
         lr(k) = τ / (k + 1),                                                                         (2)
         lr(k) = lr₀ γ^#{milestones ≤ k},                                                             (3)
@@ -34,13 +34,17 @@ Derivation
         lr = low + 2 (j - 1)(high - low) / n    for j ≤ ⌈n/2⌉,
         lr = high + 2 (j - n/2)(low - high) / n    after it,                                         (11)
 
-    which is low + (2/n)(high - low) min(j - 1, n - j): it never reaches high, and plays low twice in a row.
+    which is low + (2/n)(high - low) min(j - 1, n - j): it plays low twice in a row, and its peak falls short of
+    high by (high - low)/n if n is odd and by twice that if n is even.
 
-    One cycle, up to high after `rise` steps and down to low after `fall`, then to a final rate far
-    below low, is linear between its corners (0, low), (rise, high), (fall, low), (steps, final):     (12)
-    the super-convergence of Smith and Topin.
+    One cycle, for the super-convergence of Smith and Topin, goes up to high, back down to low, and on to
+    a final rate far below low. It is the broken line through
 
-    Chance instead of order: lr(k) uniform on [low, high], drawn independently at every step.        (13)
+        (0, low), (top, high), (foot, low), (steps, final).                                          (12)
+
+    Chance instead of order: independently at every step,
+
+        lr(k) uniform on [low, high].                                                                (13)
 
 Rule
     A schedule is a frozen dataclass called with k; a rule whose `lr` (or `mu`) is a schedule calls it with
@@ -51,23 +55,23 @@ Assumes
     watching where the loss turns.
 
 Fails when
-    the horizon `steps` is not the length of the run: Linear, Exponential and Cosine go on past it by
-    their formula (a cosine climbs again), so as to be exact; only OneCycle stays at its final rate.
+    the horizon `steps` is not the length of the run: past it Linear goes on below `end`, and below 0, which
+    is uphill; Exponential goes on falling, Cosine climbs again, OneCycle stays at its final rate.
 
 Cost
     Nothing.
 
 Differs from the paper / from the authors' code in
-    Sasse's code runs (7)-(8), not the printed (11); his eq. 2.23 (the value high at n/2) contradicts
-    eq. 2.21. His decays use steps = 39062.5 where the run has 39000: pass that number to reproduce
-    them. His "N-cycle" counts epochs in a cycle: `Cycle(low, high, steps=N * steps_per_epoch)`. The
-    scheduler he used also cycled the momentum of SGD: mu=Cycle(0.9, 0.8, steps) reproduces it.
+    Sasse's code runs (7)-(8), not the printed (11), and eq. 2.23 there (the value high at n/2) contradicts
+    eq. 2.21. The decays have steps=39062.5 for runs of 39000 steps. An "N-cycle" counts epochs in a cycle:
+    Cycle(low, high, steps=N * steps_per_epoch). The scheduler also cycled the momentum of SGD:
+    mu=Cycle(0.9, 0.8, steps) reproduces it.
 
 References
     H. Robbins, S. Monro 1951. L. Smith 2017, Cyclical learning rates for training neural networks,
     arXiv:1506.01186. L. Smith, N. Topin 2018, Super-convergence, arXiv:1708.07120.
     I. Loshchilov, F. Hutter 2017, SGDR, arXiv:1608.03983. Sasse eqs. 2.21-2.24, 4.1-4.2, section 4.3.3.
-    Retsinas et al. section 3 (multistep). Liang et al. eq. 11 (the bounds τ/(k + 1)).
+    Retsinas et al. section 3 (multistep). Liang et al. eq. 13 (the bounds τ/(k + 1)).
 """
 
 from dataclasses import dataclass
@@ -95,7 +99,7 @@ class InverseTime(Schedule):
 
     tau: float = 1.0
 
-    paper = "Robbins & Monro 1951; Liang et al. eq. 11"
+    paper = "Robbins & Monro 1951; Liang et al. eq. 13"
 
     def __post_init__(self):
         positive(tau=self.tau)
@@ -255,21 +259,19 @@ class OneCycle(Schedule):
     low: float
     high: float
     final: float
-    rise: float
-    fall: float
+    top: float
+    foot: float
     steps: float
 
-    paper = "Smith & Topin 2018; Sasse section 2.4"
+    paper = "Smith & Topin 2018"
 
     def __post_init__(self):
         nonnegative(low=self.low, high=self.high, final=self.final)
-        if not 0 < self.rise < self.fall <= self.steps:
-            raise ValueError(
-                f"rise, fall and steps must ascend from above 0, got {self.rise}, {self.fall}, {self.steps}"
-            )
+        if not 0 < self.top < self.foot <= self.steps:
+            raise ValueError(f"top, foot and steps must ascend from above 0, got {self.top}, {self.foot}, {self.steps}")
 
     def __call__(self, k):
-        corners = [0, self.rise, self.fall, self.steps], [self.low, self.high, self.low, self.final]
+        corners = [0, self.top, self.foot, self.steps], [self.low, self.high, self.low, self.final]
         return float(np.interp(k, *corners))  # (12)
 
 
