@@ -70,7 +70,7 @@ __all__ = [
     "Cycle", "CycleAsPrinted", "DecSPS", "DecayingCycle", "Every", "Exponential", "FiniteSum", "GradientDescent",
     "Halfspace", "HalvingCycle", "HeavyBall", "HeavyBallDamped", "HeavyBallEMA", "HeavyBallVelocity", "InverseTime",
     "L2", "Level", "Linear", "MoMo", "MultiStep", "Nesterov", "NesterovLookAhead", "NonFiniteError", "OneCycle",
-    "Oracle", "PROBLEMS", "PSS", "PSSDelta", "PSSDeltaLiteral", "PSSGamma", "Polyak", "RULES", "Random", "Recorded",
-    "Rule", "SCHEDULES", "SPS", "SPSMax", "SPSPlus", "SPSSmooth", "SPSSmoothReleased", "Schedule", "Shuffled", "Simplex",
+    "Oracle", "PROBLEMS", "PSS", "PSSDelta", "PSSDeltaLiteral", "PSSGamma", "Polyak", "RULES", "Random",
+    "Recorded", "Rule", "SCHEDULES", "SPS", "SPSMax", "SPSPlus", "SPSSmooth", "SPSSmoothReleased", "Schedule", "Shuffled", "Simplex",
     "Step", "array_module", "descend", "dot", "elementwise", "namespace", "ratio", "to_device", "to_host",
 ]  # fmt: skip
