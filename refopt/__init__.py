@@ -66,11 +66,12 @@ SCHEDULES: list[type[Schedule]] = [
 """Every schedule class, in reading order."""
 
 __all__ = [
-    "ALIG", "ALIGAdjusted", "ALIGUnclipped", "AllReduce", "Ball", "Box", "Centralized", "Clip", "Constrained", "Cosine",
-    "Cycle", "CycleAsPrinted", "DecSPS", "DecayingCycle", "Every", "Exponential", "FiniteSum", "GradientDescent",
-    "Halfspace", "HalvingCycle", "HeavyBall", "HeavyBallDamped", "HeavyBallEMA", "HeavyBallVelocity", "InverseTime",
-    "L2", "Level", "Linear", "MoMo", "MultiStep", "Nesterov", "NesterovLookAhead", "NonFiniteError", "OneCycle",
-    "Oracle", "PROBLEMS", "PSS", "PSSDelta", "PSSDeltaLiteral", "PSSGamma", "Polyak", "RULES", "Random",
-    "Recorded", "Rule", "SCHEDULES", "SPS", "SPSMax", "SPSPlus", "SPSSmooth", "SPSSmoothReleased", "Schedule", "Shuffled", "Simplex",
-    "Step", "array_module", "descend", "dot", "elementwise", "namespace", "ratio", "to_device", "to_host",
+    "ALIG", "ALIGAdjusted", "ALIGUnclipped", "AllReduce", "array_module", "Ball", "Box", "Centralized", "Clip",
+    "Constrained", "Cosine", "Cycle", "CycleAsPrinted", "DecayingCycle", "DecSPS", "descend", "dot", "elementwise",
+    "Every", "Exponential", "FiniteSum", "GradientDescent", "Halfspace", "HalvingCycle", "HeavyBall",
+    "HeavyBallDamped", "HeavyBallEMA", "HeavyBallVelocity", "InverseTime", "L2", "Level", "Linear", "MoMo",
+    "MultiStep", "namespace", "Nesterov", "NesterovLookAhead", "NonFiniteError", "OneCycle", "Oracle", "Polyak",
+    "PROBLEMS", "PSS", "PSSDelta", "PSSDeltaLiteral", "PSSGamma", "Random", "ratio", "Recorded", "Rule", "RULES",
+    "Schedule", "SCHEDULES", "Shuffled", "Simplex", "SPS", "SPSMax", "SPSPlus", "SPSSmooth", "SPSSmoothReleased",
+    "Step", "to_device", "to_host",
 ]  # fmt: skip
