@@ -43,11 +43,15 @@ class Options:
     """Largest norm of the data's gradient; longer ones are scaled down to it. Not for Polyak's kind of rule."""
     ball: float | None = None
     """Radius of the ball around 0 in which the parameters are kept."""
+    threads: int | None = None
+    """Threads of a matrix product; by default one while products are small, else one for each core."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.threads is not None and self.threads < 1:
+            raise ValueError(f"threads must be at least 1, got {self.threads}")
         if self.seed < 0:
             raise ValueError(f"seed must be a number >= 0, got {self.seed}")
         if self.model not in MODELS:

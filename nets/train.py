@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 import signal
 import threading
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 import refopt
@@ -71,7 +73,7 @@ def fit(options: Options, rule: Rule, out: Path, checkpoint: Checkpoint | None =
     steps = descend(rule, oracle, start, state=checkpoint.rule, taken=taken) if taken < last else iter(())
     clock = time.perf_counter()
     bar = tqdm(total=last, initial=taken, disable=None, unit=" steps")
-    with log, bar, interruptible() as interrupted:
+    with log, bar, threadpool_limits(product_threads(options, net.layout), "blas"), interruptible() as interrupted:
         shown = Shown(bar)
         for step in steps:
             taken = step.t
@@ -94,6 +96,16 @@ def fit(options: Options, rule: Rule, out: Path, checkpoint: Checkpoint | None =
     result = Result(rule, out, rows, finished=taken >= last)
     write_summary(result, settings, columns)
     return result
+
+
+def product_threads(options: Options, layout: Layout) -> int | None:
+    """Return how many threads to give a matrix product; None leaves it to the library.
+
+    Handing half of a small product to another thread costs more than it saves, and where other programs
+    compete for the cores it costs many times as much: 2²⁴ multiplications take a core about a millisecond.
+    """
+    largest = options.batch * max(math.prod(block.shape) for block in layout.blocks)
+    return options.threads or (1 if largest < 2**24 else None)
 
 
 def run_settings(options: Options, rule: Rule, layout: Layout) -> dict[str, Any]:

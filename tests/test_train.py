@@ -8,6 +8,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
 from nets.checkpoint import Checkpoint, RunError
 from nets.layers import Dropout, Flatten, Linear, Sequential, Tanh
@@ -314,7 +315,9 @@ def test_a_rule_can_be_used_for_a_second_run(tmp_path):
     assert same_state(first, second)
 
 
-@pytest.mark.parametrize(("name", "value"), [("epochs", 0), ("batch", 0), ("seed", -1), ("model", "transformer")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("epochs", 0), ("batch", 0), ("seed", -1), ("threads", 0), ("model", "transformer")]
+)
 def test_an_option_out_of_range_is_named(name, value):
     with pytest.raises(ValueError, match=f"{name} must be"):
         Options(**{name: value})
@@ -373,3 +376,19 @@ def test_f_star_of_a_net_is_the_infimum_of_its_loss():
     steps = islice(descend(Polyak(), oracle, x), 50)
     assert oracle.f_star == 0
     assert all(step.f > 0 for step in steps)
+
+
+@pytest.mark.parametrize(
+    ("options", "threads"),
+    [(FAST, 1), (replace(FAST, threads=2), 2), (replace(FAST, model="mlp-liang"), None)],
+)
+def test_small_products_get_one_thread_while_a_net_is_trained(options, threads, tmp_path):
+    """64 x 256 weights and 256 samples are 2^22 multiplications, 1024 x 1024 weights 2^28: the library's own count."""
+
+    def blas():
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+    before, seen = blas(), []
+    fit(replace(options, epochs=1), GradientDescent(lr=lambda k: seen.append(blas()) or 0.01), tmp_path)
+    assert seen[0] == ({threads} if threads else before)
+    assert blas() == before
