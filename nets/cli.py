@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from dataclasses import dataclass, field, replace
@@ -258,6 +259,9 @@ def main() -> None:
         if isinstance(command, Train) and command.resume:
             command = replace(parse(arguments, command.resumed()), resume=True)
         command.run()
+    except BrokenPipeError:  # whoever read the output has gone; there is nobody left to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except (RuntimeError, ValueError, ArithmeticError) as error:
         sys.exit(f"refopt: {error}")
 

@@ -274,6 +274,15 @@ def test_ctrl_c_saves_and_says_how_to_resume(tmp_path):
     assert (tmp_path / "a" / "curves.png").exists()
 
 
+def test_a_reader_that_goes_away_is_no_traceback(tmp_path):
+    run = process(tmp_path, "train", *FAST, "--out", "a")
+    run.stdout.close()
+    errors = run.stderr.read()
+    run.stderr.close()
+    assert run.wait(timeout=120) == 1
+    assert errors == ""
+
+
 def test_nothing_but_the_table_is_printed_when_the_output_is_no_terminal(tmp_path):
     status, _printed, errors = finish(process(tmp_path, "train", *FAST, "--out", "a", "sps-max"))
     assert (status, errors) == (0, "")
