@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from inspect import getsourcefile
 from itertools import islice
@@ -226,22 +227,22 @@ Command = (
 
 
 def registry() -> tyro.constructors.ConstructorRegistry:
-    """Return how to read a rate from the command line: a number, or a schedule as text."""
-    rates = tyro.constructors.ConstructorRegistry()
+    """Return how to read from the command line a rate (a number, or a schedule as text) and a rule within a rule."""
+    readers = tyro.constructors.ConstructorRegistry()
 
-    @rates.primitive_rule
-    def rate(info: Any) -> tyro.constructors.PrimitiveConstructorSpec | None:
-        if info.type != Rate:
-            return None
-        return tyro.constructors.PrimitiveConstructorSpec(
+    def reader(kind: Any, metavar: str, parse: Callable[[str], Any], holds: Callable[[Any], bool]) -> None:
+        spec = tyro.constructors.PrimitiveConstructorSpec(
             nargs=1,
-            metavar="FLOAT|SCHEDULE",
-            instance_from_str=lambda texts: parse_rate(texts[0]),
-            is_instance=lambda value: isinstance(value, float | int) or callable(value),
+            metavar=metavar,
+            instance_from_str=lambda texts: parse(texts[0]),
+            is_instance=holds,
             str_from_instance=lambda value: [repr(value)],
         )
+        readers.primitive_rule(lambda info: spec if info.type == kind else None)
 
-    return rates
+    reader(Rate, "FLOAT|SCHEDULE", parse_rate, lambda value: isinstance(value, float | int) or callable(value))
+    reader(Rule, "RULE", parse_rule, lambda value: isinstance(value, Rule))
+    return readers
 
 
 def parse(arguments: list[str], default: Train | None = None) -> Any:

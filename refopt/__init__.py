@@ -17,8 +17,33 @@ from .descend import NonFiniteError, Step, descend
 from .oracle import FiniteSum, Oracle, Recorded, Shuffled
 from .problems import PROBLEMS
 from .rule import Rule
+from .rules.adasecant import AdaSecant, AdaSecantLagged, AdaSecantTheory
 from .rules.alig import ALIG, ALIGAdjusted
-from .rules.authors import ALIGUnclipped, SPSSmoothReleased
+from .rules.authors import (
+    AdamHDReleased,
+    AdaSecantThesis,
+    AdaSecantThesisCorrected,
+    ALIGUnclipped,
+    NTLRReleased,
+    SimpleAdaSecantNormalized,
+    SimpleAdaSecantReleased,
+    SLSReleased,
+    SPSSmoothReleased,
+    StochasticBBReleased,
+)
+from .rules.barzilai_borwein import BB1, BB2, StochasticBB, StochasticBBBounded
+from .rules.diagonal import (
+    AdaDelta,
+    AdaGrad,
+    Adam,
+    AMSGrad,
+    AMSGradCorrected,
+    AMSGradOriginal,
+    CUSAdam,
+    RMSProp,
+    RMSPropCentered,
+    RMSPropMomentum,
+)
 from .rules.gradient import (
     GradientDescent,
     HeavyBall,
@@ -28,6 +53,18 @@ from .rules.gradient import (
     Nesterov,
     NesterovLookAhead,
 )
+from .rules.hypergradient import (
+    AdamHD,
+    GradientDescentHD,
+    HeavyBallHD,
+    MultiplicativeHD,
+    NesterovHD,
+    WindowHD,
+    WindowMultiplicativeHD,
+    WindowSumHD,
+)
+from .rules.line_search import SLS, Armijo, Cauchy, Goldstein, SLSKeep, SLSRestart
+from .rules.newton import DirectionalNewton, SecondOrderDirectionalNewton, newton
 from .rules.polyak import PSS, Polyak, PSSDelta, PSSDeltaLiteral, PSSGamma
 from .rules.schedules import (
     Cosine,
@@ -44,7 +81,10 @@ from .rules.schedules import (
     Random,
     Schedule,
 )
+from .rules.secant import SecondOrderDirectionalSecant, SimpleAdaSecant, SimpleAdaSecantLiteral, secant
 from .rules.sps import SPS, DecSPS, MoMo, SPSMax, SPSPlus, SPSSmooth
+from .rules.switch import Switch
+from .rules.trainable_rate import NTLR, NTLRConsecutive, NTLRLookAhead
 from .sets import Ball, Box, Halfspace, Simplex
 from .wrappers import L2, AllReduce, Centralized, Clip, Constrained, Level
 
@@ -52,10 +92,24 @@ __version__ = "0.1.0"
 
 RULES: list[type[Rule]] = [
     GradientDescent, HeavyBall, HeavyBallDamped, HeavyBallEMA, HeavyBallVelocity, NesterovLookAhead, Nesterov,
+    Cauchy, Armijo, SLSRestart, SLSKeep, SLS, Goldstein,
     Polyak, PSS, PSSGamma, PSSDelta, PSSDeltaLiteral,
     SPS, SPSMax, SPSSmooth, SPSPlus, DecSPS, MoMo,
     ALIG, ALIGAdjusted,
+    GradientDescentHD, HeavyBallHD, NesterovHD, AdamHD, MultiplicativeHD, WindowHD, WindowSumHD, WindowMultiplicativeHD,
+    DirectionalNewton, SecondOrderDirectionalNewton,
+    NTLRLookAhead, NTLRConsecutive, NTLR,
+    SecondOrderDirectionalSecant, SimpleAdaSecant, SimpleAdaSecantLiteral,
+    AdaSecantTheory, AdaSecantLagged, AdaSecant,
+    BB1, BB2, StochasticBB, StochasticBBBounded,
+    AdaGrad, RMSProp, RMSPropMomentum, RMSPropCentered, AdaDelta,
+    Adam, AMSGradOriginal, AMSGrad, AMSGradCorrected, CUSAdam,
+    Switch,
     SPSSmoothReleased, ALIGUnclipped,
+    SimpleAdaSecantReleased, SimpleAdaSecantNormalized, StochasticBBReleased,
+    AdaSecantThesis, AdaSecantThesisCorrected,
+    SLSReleased,
+    AdamHDReleased, NTLRReleased,
 ]  # fmt: skip
 """Every rule class, in reading order."""
 
@@ -66,12 +120,20 @@ SCHEDULES: list[type[Schedule]] = [
 """Every schedule class, in reading order."""
 
 __all__ = [
-    "ALIG", "ALIGAdjusted", "ALIGUnclipped", "AllReduce", "array_module", "Ball", "Box", "Centralized", "Clip",
-    "Constrained", "Cosine", "Cycle", "CycleAsPrinted", "DecayingCycle", "DecSPS", "descend", "dot", "elementwise",
-    "Every", "Exponential", "FiniteSum", "GradientDescent", "Halfspace", "HalvingCycle", "HeavyBall",
-    "HeavyBallDamped", "HeavyBallEMA", "HeavyBallVelocity", "InverseTime", "L2", "Level", "Linear", "MoMo",
-    "MultiStep", "namespace", "Nesterov", "NesterovLookAhead", "NonFiniteError", "OneCycle", "Oracle", "Polyak",
-    "PROBLEMS", "PSS", "PSSDelta", "PSSDeltaLiteral", "PSSGamma", "Random", "ratio", "Recorded", "Rule", "RULES",
-    "Schedule", "SCHEDULES", "Shuffled", "Simplex", "SPS", "SPSMax", "SPSPlus", "SPSSmooth", "SPSSmoothReleased",
-    "Step", "to_device", "to_host",
+    "AdaDelta", "AdaGrad", "Adam", "AdamHD", "AdamHDReleased", "AdaSecant", "AdaSecantLagged", "AdaSecantTheory",
+    "AdaSecantThesis", "AdaSecantThesisCorrected", "ALIG", "ALIGAdjusted", "ALIGUnclipped", "AllReduce", "AMSGrad",
+    "AMSGradCorrected", "AMSGradOriginal", "Armijo", "array_module", "Ball", "BB1", "BB2", "Box", "Cauchy",
+    "Centralized", "Clip", "Constrained", "Cosine", "CUSAdam", "Cycle", "CycleAsPrinted", "DecayingCycle", "DecSPS",
+    "descend", "DirectionalNewton", "dot", "elementwise", "Every", "Exponential", "FiniteSum", "Goldstein",
+    "GradientDescent", "GradientDescentHD", "Halfspace", "HalvingCycle", "HeavyBall", "HeavyBallDamped",
+    "HeavyBallEMA", "HeavyBallHD", "HeavyBallVelocity", "InverseTime", "L2", "Level", "Linear", "MoMo",
+    "MultiplicativeHD", "MultiStep", "namespace", "Nesterov", "NesterovHD", "NesterovLookAhead", "newton",
+    "NonFiniteError", "NTLR", "NTLRConsecutive", "NTLRLookAhead", "NTLRReleased", "OneCycle", "Oracle", "Polyak",
+    "PROBLEMS", "PSS", "PSSDelta", "PSSDeltaLiteral", "PSSGamma", "Random", "ratio", "Recorded", "RMSProp",
+    "RMSPropCentered", "RMSPropMomentum", "Rule", "RULES", "Schedule", "SCHEDULES", "secant",
+    "SecondOrderDirectionalNewton", "SecondOrderDirectionalSecant", "Shuffled", "SimpleAdaSecant",
+    "SimpleAdaSecantLiteral", "SimpleAdaSecantNormalized", "SimpleAdaSecantReleased", "Simplex", "SLS", "SLSKeep",
+    "SLSReleased", "SLSRestart", "SPS", "SPSMax", "SPSPlus", "SPSSmooth", "SPSSmoothReleased", "Step",
+    "StochasticBB", "StochasticBBBounded", "StochasticBBReleased", "Switch", "to_device", "to_host", "WindowHD",
+    "WindowMultiplicativeHD", "WindowSumHD",
 ]  # fmt: skip

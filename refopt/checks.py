@@ -25,6 +25,11 @@ def fraction(**values: Any) -> None:
     _demand("a number in [0, 1)", lambda value: 0 <= value < 1, values)
 
 
+def portion(**values: Any) -> None:
+    """Raise ValueError unless every value is a number in (0, 1]."""
+    _demand("a number in (0, 1]", lambda value: 0 < value <= 1, values)
+
+
 def count(**values: Any) -> None:
     """Raise ValueError unless every value is a positive integer."""
     _demand("a positive integer", lambda value: isinstance(value, Integral) and int(value) > 0, values)

@@ -43,8 +43,10 @@ class NonFiniteError(ArithmeticError):
 
     def __init__(self, step: int, rule: Rule):
         self.step, self.rule, self.eta = step, rule, rule.eta
+        eta: Any = self.eta
+        sizes = f"sizes {eta.min()} to {eta.max()}" if getattr(eta, "ndim", 0) else f"size {eta}"
         super().__init__(
-            f"loss or gradient is not finite from step {step} on, under {rule} with last step size {rule.eta}:"
+            f"loss or gradient is not finite from step {step} on, under {rule} with last step {sizes}:"
             " lower its rate or its bound, or pass nonfinite='skip' to leave such samples out"
         )
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import reduce
 from typing import Any, ClassVar
 
 import numpy as np
@@ -35,14 +36,14 @@ class Rule(SciPyMethod):
     paper: ClassVar[str] = ""
     """Source of the rule: authors, year, equation."""
     units: ClassVar[dict[str, tuple[int, int]] | None] = None
-    """The rule's law of units. Run on c f(s z), with every field named here multiplied by c^p s^q, it takes the
-    steps it takes on f(x), divided by s. None: it holds absolute constants, and has no such law."""
+    """The rule's law of units. Run on c f(s z), with every field named here multiplied by c^p s^q, and a `base` by
+    its own law, it takes the steps it takes on f(x), divided by s. None: it holds absolute constants, no such law."""
     eta = 0.0
     """The step size of the last step, 0-d or one per coordinate (n,): an output, not a state."""
 
     def start(self, x: Array, oracle: Oracle) -> None:
         """Forget the past, and allocate state like x (n,), on its device."""
-        for name in [*self.own_state(), *(["eta"] if "eta" in vars(self) else [])]:
+        for name in set(vars(self)) - {field.name for field in fields(self)}:
             delattr(self, name)
         self.t = 0
 
@@ -51,9 +52,18 @@ class Rule(SciPyMethod):
         raise NotImplementedError
 
     def own_state(self) -> dict[str, Any]:
-        """Return what the next step depends on besides the hyper-parameters, by name: live, not copied."""
+        """Return what the next step depends on besides the hyper-parameters, by name: live, not copied.
+
+        A rule kept by this rule is part of it: `m` of `inner` is called "inner.m".
+        """
         rest = {field.name for field in fields(self)} | {"eta"}
-        return {name: value for name, value in vars(self).items() if name not in rest}
+        state: dict[str, Any] = {}
+        for name, value in vars(self).items():
+            if isinstance(value, Rule) and name not in rest:
+                state |= {f"{name}.{part}": inner for part, inner in value.own_state().items()}
+            elif name not in rest:
+                state[name] = value
+        return state
 
     def state(self) -> dict[str, Any]:
         """Return a copy of the state: a flat dict of arrays and numbers."""
@@ -78,7 +88,9 @@ class Rule(SciPyMethod):
             else type(mine[name])(value)
             for name, value in state.items()
         }
-        vars(self).update(taken_over)
+        for name, value in taken_over.items():
+            *path, last = name.split(".")
+            vars(reduce(getattr, path, self))[last] = value
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self.__dataclass_fields__:

@@ -18,13 +18,13 @@ class Run(NamedTuple):
     g: np.ndarray
     """The gradient that came with it, (T, n)."""
     eta: np.ndarray
-    """The step sizes, (T,), or (T, n) of a rule with one per coordinate."""
+    """The step sizes, (T,), or (T, n) of a rule with one per coordinate, if only in some steps."""
 
 
 def trajectory(rule, oracle, x0, steps: int) -> Run:
     """Run `descend` for `steps` ≥ 1 steps from x0 (n,)."""
     rows = [(step.x.copy(), step.f, step.g, step.eta) for step in islice(descend(rule, oracle, x0), steps)]
-    x, f, g, eta = (np.array(column) for column in zip(*rows, strict=True))
+    x, f, g, eta = (np.array(np.broadcast_arrays(*column)) for column in zip(*rows, strict=True))
     return Run(np.concatenate([[oracle.project(x0)], x]), f, g, eta)
 
 

@@ -11,7 +11,7 @@ import pytest
 from runs import trajectory
 from scipy.fft import dct
 
-from refopt import RULES, Rule, SPSSmoothReleased, problems
+from refopt import RULES, GradientDescent, Rule, SPSSmoothReleased, problems
 from refopt.oracle import Block, Wrapper
 
 QUADRATIC = problems.quadratic_exact()
@@ -53,16 +53,31 @@ class Rescaled(Wrapper):
 def in_units(rule, c, s, forgotten=None):
     """The rule for c f(s z): every field times c^p s^q, as its law says; one of them may be forgotten."""
     law = {name: c**p * s**q for name, (p, q) in rule.units.items() if name != forgotten}
-    return replace(rule, **{n: factor * getattr(rule, n) for n, factor in law.items() if getattr(rule, n) is not None})
+    other = replace(rule, **{n: factor * getattr(rule, n) for n, factor in law.items() if getattr(rule, n) is not None})
+    return replace(other, base=in_units(rule.base, c, s)) if hasattr(rule, "base") and forgotten != "base" else other
 
 
 START = QUADRATIC.x_star + np.array([4, 0.5, 0.125, 2.0**-6])  # Polyak's step is long at first, 0.34, then short
 CHOSEN = {  # values that decide some of the first 40 steps from there
-    "lr": 0.1, "eta_max": 0.1, "delta_init": 0.1, "eta_init": 0.002, "delta": 4.0, "eps": 4.0,
-    "f_star": 0.75,
+    "lr": 0.1, "meta_lr": 1e-8, "eta_max": 0.1, "delta_init": 0.1, "eta_init": 0.002, "delta": 4.0, "eps": 4.0,
+    "f_star": 0.75, "tau_0": 0.05, "tau_min": 0.02, "tau_max": 2.0, "eps_root": 4.0, "v_init": 4.0, "threshold": 0.25,
 }  # fmt: skip
+CHOSEN_IN = {"Goldstein": {"eta_init": 0.05, "eta_max": 0.05}}  # its steps double and come down again
+CHOSEN_IN |= {name: {"lr": 0.001} for name in ("GradientDescentHD", "HeavyBallHD", "NesterovHD")}  # far below 2/L
+CALM = {"meta_lr": 1e-7, "base": GradientDescent(0.01)}  # far from the solution, rates that raise themselves leap
+CALM_IN = {"NTLR": {"period": 4}, "NTLRReleased": {"period": 4}, "AdamHDReleased": {"meta_lr": 1e-3}}
 SCALES = [(2.0**6, 2.0**-2), (2.0**3, 2.0**5)]  # no two laws (p, q) have the same factors under both
 LAWFUL = [kind for kind in RULES if kind.units is not None]
+
+
+def chosen(kind):
+    """The rule with values that matter."""
+    return make(kind, **(CHOSEN | CHOSEN_IN.get(kind.__name__, {})))
+
+
+def calm(kind, **values):
+    """The rule with these values, which may be rough on others, but not on one that raises its own rate."""
+    return make(kind, **(CALM | CALM_IN.get(kind.__name__, {})), **values)
 
 
 def same_steps(rule, other, c, s):
@@ -77,15 +92,18 @@ def test_a_rule_obeys_its_law_of_units_bit_for_bit(kind):
 
     40 steps, two pairs (c, s), powers of two, so nothing is rounded; with values that matter, and with the defaults.
     """
-    for rule in (make(kind, **CHOSEN), kind()):
+    for rule in (chosen(kind), kind()):
         for c, s in SCALES:
             assert same_steps(rule, in_units(rule, c, s), c, s)
 
 
-@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in LAWFUL for name in kind.units])
+UNITS = {kind: [*kind.units, *(["base"] if hasattr(kind(), "base") else [])] for kind in LAWFUL}
+
+
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in LAWFUL for name in UNITS[kind]])
 def test_every_unit_a_rule_declares_matters(kind, name):
     """IV1 can fail: one field left as it is, and the steps are others. (If not: give CHOSEN a value that matters.)"""
-    rule, (c, s) = make(kind, **CHOSEN), SCALES[0]
+    rule, (c, s) = chosen(kind), SCALES[0]
     assert not same_steps(rule, in_units(rule, c, s, forgotten=name), c, s)
 
 
@@ -127,11 +145,15 @@ class SignDescent(Rule):
 
 ROTATION = dct(np.eye(4), axis=0, norm="ortho")
 SIGNED_PERMUTATION = np.array([[0, 0, 1, 0], [-1, 0, 0, 0], [0, 0, 0, -1], [0, 1, 0, 0]], float)
+WITHIN_BLOCKS = np.array([[0, 1, 0, 0], [-1, 0, 0, 0], [0, 0, 0, -1], [0, 0, 1, 0]], float)
+BLOCKWISE = {"SimpleAdaSecantNormalized", "AdamHDReleased", "AdaSecant"}  # blocks are not exchangeable
+ONE_SIDED = {"AdaSecant"}  # a mean gradient that starts at +ε: to turn an axis round matters, by about ε
+NEVER_MOVES = {"AdaSecantTheory", "AdaSecantLagged"}  # without mini-batches
 
 
 def miss(kind, Q):
     """max |Q z_t - x_t| over 12 steps, and whether the rule has one step size for all coordinates."""
-    rule = make(kind, lr=0.01, f_star=None)
+    rule = calm(kind, lr=0.01, tau_0=0.01, eps_u=1.0, f_star=None)
     run = trajectory(rule, QUADRATIC, QUADRATIC.x0, 12)
     turned = trajectory(rule, Turned(QUADRATIC, Q), Q.T @ QUADRATIC.x0, 12)
     assert len(run.x) == 13
@@ -145,13 +167,18 @@ def test_only_a_rule_with_one_step_size_for_all_coordinates_commutes_with_rotati
     Cf. Duchi, Hazan, Singer 2011. Q the cosine transform, 12 steps from x0.
     """
     off, scalar = miss(kind, ROTATION)
+    if kind.__name__ in NEVER_MOVES:
+        assert off == abs(QUADRATIC.x0 - ROTATION @ (ROTATION.T @ QUADRATIC.x0)).max(), "it has moved"
+        return
     assert off <= 1e-9 if scalar else off >= 1e-3
 
 
 @pytest.mark.parametrize("kind", [*RULES, SignDescent])
 def test_every_rule_commutes_with_signed_permutations(kind):
     """IV2: numbering and orientation of the coordinates mean nothing; 12 steps, 1e-12 for sums reordered."""
-    assert miss(kind, SIGNED_PERMUTATION)[0] <= 1e-12
+    across, within = miss(kind, SIGNED_PERMUTATION)[0], miss(kind, WITHIN_BLOCKS)[0]
+    assert 1e-12 < within < 1e-4 if kind.__name__ in ONE_SIDED else within <= 1e-12
+    assert (across > 1e-3) if kind.__name__ in BLOCKWISE else (across <= 1e-12)
 
 
 # --- the zero of the loss ------------------------------------------------------------------------------------------
@@ -179,8 +206,8 @@ class Raised(Wrapper):
 def raised(kind, f_star):
     """max |x_t - x_t'| over 40 steps with f* = 0.75, and on f + 16 with f_star; whether the rule compares values."""
     oracle = Raised(QUADRATIC)
-    x = trajectory(make(kind, f_star=0.75), QUADRATIC, QUADRATIC.x0, 40).x
-    y = trajectory(make(kind, f_star=f_star), oracle, QUADRATIC.x0, 40).x
+    x = trajectory(calm(kind, f_star=0.75), QUADRATIC, QUADRATIC.x0, 40).x
+    y = trajectory(calm(kind, f_star=f_star), oracle, QUADRATIC.x0, 40).x
     assert len(x) == len(y) == 41
     return abs(x - y).max(), oracle.compared
 

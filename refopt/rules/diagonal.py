@@ -1,0 +1,386 @@
+"""A rate of its own for every coordinate, from the squares of the gradients it has seen.
+
+Problem
+    minimise f(x) = E f_i(x), where some coordinates of the gradient are always large and some always small, or seldom
+    anything but 0: no single lr suits all of them. All operations below are meant coordinate by coordinate.
+
+Derivation
+    Give each coordinate a rate η_t of its own. For convex f_t and any x*, with e_t = x_t - x* and x ← x - η_t g_t,
+
+        e_{t+1}² = e_t² - 2η_t g_t e_t + η_t² g_t².                                                  (1)
+
+    Solve for g_t e_t, which bounds the coordinate's part of f_t(x_t) - f_t(x*), and sum over T steps. If |e_t| ≤ D
+    and the rates never grow, the sum of e_t²/η_t - e_{t+1}²/η_t telescopes into
+
+        Σ_t g_t e_t ≤ D²/(2η_T) + ½ Σ_t η_t g_t².                                                    (2)
+
+    The best constant rate in (2) is D/√(Σ g_t²), with value D √(Σ g_t²), known when all is over. AdaGrad takes it
+    over the squares so far:
+
+        v ← v + g²,    v = v₀ at the start,                                                          (3)
+        d = -η g,    η = lr / (√(v + ε_r) + ε),    and η = 0 where the denominator is 0.               (4)
+
+    As g²/√v_t ≤ 2(√v_t - √v_{t-1}), the sum Σ g_t²/√v_t is at most 2√v_T, and (2) at most (D²/(2lr) + lr) √v_T:
+    for lr = D/√2 it is √2 times what the best constant rate gives, in every coordinate, without knowing it.
+
+    These rates only fall, also when the gradients have become small. RMSProp forgets:
+
+        v ← ρ v + (1 - ρ) g²,    v = 0 at the start.                                                  (5)
+
+    Since v ≥ (1 - ρ) g², no step is longer than lr/√(1 - ρ), and the first one is that long. Heavy ball on top of it
+    adds up gradients that have been divided, each by the root of its own time:
+
+        b ← μ b + g / (√(v + ε_r) + ε),    d = -lr b.                                                 (6)
+
+    The centred form divides by the deviation from the mean m instead, the root of v - m². Written out, this
+    difference follows a recursion of its own that subtracts no nearby numbers and stays ≥ 0 (v is its name below):
+
+        v ← ρ (v + (1 - ρ)(g - m)²),    m ← m + (1 - ρ)(g - m).                                       (7)
+
+    In all of these g/√v is a pure number, so lr has the unit of x, and someone has to choose it. AdaDelta measures
+    it, by the mean square u of its own displacements so far, before they are multiplied by lr, now a pure number too:
+
+        u ← ρ u + (1 - ρ) e²,    u = e = 0 at the start,                                             (8)
+        e = √(u + ε_u) / (√(v + ε_r) + ε) g,    d = -lr e,    v as in (5).                            (9)
+
+    Adam averages the gradient as well as its square:
+
+        m ← β₁ m + (1 - β₁) g,    v ← β₂ v + (1 - β₂) g²,    m = v = 0 at the start.                    (10)
+
+    The weights in m add up to 1 - β₁ᵗ only, those in v to 1 - β₂ᵗ: the averages are biased towards their start.
+    Divide that out:
+
+        m̂ = m/(1 - β₁ᵗ),    v̂ = v/(1 - β₂ᵗ),                                                         (11)
+        d = -η m̂,    η = lr / (√(v̂ + ε_r) + ε).                                                      (12)
+
+    (2) wants rates that never grow, and with (5) or (10) they do: after one large gradient v falls, and many small
+    ones in the wrong direction outweigh the large one. AMSGrad, as published, keeps the largest v, and corrects
+    no bias:
+
+        w ← max{w, v},    w = 0 at the start,                                                        (13)
+        d = -η m,    η = lr / (√(w + ε_r) + ε).                                                      (14)
+
+    PyTorch corrects after the maximum, so that rates grow again while no new one comes; optax before it:
+
+        d = -η m̂,    η = lr / (√(w/(1 - β₂ᵗ) + ε_r) + ε),                                             (15)
+        w ← max{w, v̂},    d = -η m̂,    η = lr / (√(w + ε_r) + ε).                                     (16)
+
+    CUS-Adam leaves the bias in m, and only there, so that steps are short at first. m = (1 - β₁ᵗ) m̂, hence it is
+    Adam with lr warmed up by 1 - β₁ᵗ, within some 1/(1 - β₁) steps:
+
+        d = -(1 - β₁ᵗ) η m̂.                                                                          (17)
+
+Rule
+    AdaGrad (3)-(4); RMSProp (5), (4); RMSPropMomentum (5)-(6); RMSPropCentered (7), (4); AdaDelta (5), (8)-(9);
+    Adam (10)-(12); AMSGradOriginal (10), (13)-(14); AMSGrad, PyTorch's, (10)-(11), (13), (15); AMSGradCorrected,
+    optax', (10)-(11), (16); CUSAdam (10)-(12), (17). `eta` reports η, one number per coordinate, computed when asked;
+    in (9) it is lr times what multiplies g. ε stands outside the root, ε_r (eps_root) inside. Defaults are PyTorch's.
+
+Assumes
+    AdaGrad: convex f_t on a box of side D; regret at most (D²/(2lr) + lr) Σ_i √v_{T,i} for ε = 0. (14) with β₁ = 0 and
+    lr_t = lr/√t: D²√T/(2lr) Σ_i √w_{T,i} + (lr/2) Σ_t Σ_i g_t²/√(t w_t). Where ε = ε_r = v₀ = 0, a constant factor in
+    the gradient changes nothing, and be it another in each coordinate.
+
+Fails when
+    lr is constant, AdaGrad apart: |d| ≈ lr also next to the solution. With β₁ = β₂ = 0 and ε = 0 Adam is -lr sign(g),
+    and on x²/2 can jump between ±lr/2 for ever; under a constant gradient every step of Adam is -lr sign(g), whatever
+    t is. Gradients that grow like (β₂/β₁)ᵗ drive it fastest: |d| ≤ 7.3 lr for the default β. Rare large gradients: on
+    f_t = 3x at every third step and -x otherwise, x in [-1, 1], Adam with β₁ = 0, β₂ = 0.1 and lr_t = lr/√t is back at
+    1, the worst point, after every three; AMSGrad goes to -1. RMSPropCentered divides by little but ε where the
+    gradient stays constant. AdaDelta starts with steps of about √ε_u, whatever the unit of x.
+
+Cost
+    One gradient a step. Memory: v; one vector more with b or m, two with u and e, or m and w. No host synchronisation.
+
+Differs from the paper / from the authors' code in
+    Duchi et al. have a constant δ beside the root, Reddi et al. no ε, and Zeiler one ε for both of (9): here two,
+    since ε_u is a square of x, and ε_r one of g. The lecture on RMSProp has ρ = 0.9; TensorFlow and optax put its ε
+    inside the root. PyTorch's lr_decay is the schedule lr/(1 + t decay); its centred form computes v - m², which
+    rounding can make negative, and the step NaN. Sasse's eq. 2.17, |d| ≲ lr, is no bound, and eqs. 2.20 and A.5, d → 0,
+    are wrong: see above. His CUS-Adam with AMSGrad is AMSGrad with the warmed-up lr. Liang et al.'s eq. 3 is the common
+    form, ε = 0.
+
+References
+    J. Duchi, E. Hazan, Y. Singer 2011, Adaptive subgradient methods.
+    T. Tieleman, G. Hinton 2012, Lecture 6.5: rmsprop. M. D. Zeiler 2012, ADADELTA, arXiv:1212.5701.
+    D. P. Kingma, J. Ba 2015, Adam, arXiv:1412.6980. L. Balles, P. Hennig 2018, Dissecting Adam, arXiv:1705.07774.
+    S. J. Reddi, S. Kale, S. Kumar 2018, On the convergence of Adam and beyond, arXiv:1904.09237.
+    R. Sasse, Investigating the influence of learning rates on the learning speed of neural networks
+    (thesis), section 2.3, Algorithm 2.2, section 3.2. J. Liang et al. 2020, eq. 3, section 4.1.3.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ..arrays import elementwise, namespace, ratio
+from ..checks import fraction, fraction_rate, nonnegative, positive, positive_rate
+from ..rule import Rate, Rule, at
+
+
+@elementwise
+def rates(v, lr, eps, eps_root):
+    """Return lr over the root (n,) of the squares v (n,), and 0 where that is 0."""
+    return ratio(lr, namespace(v).sqrt(v + eps_root) + eps)  # (4)
+
+
+@elementwise
+def moments(m, v, g, beta1, beta2):
+    """Return the new averages of the gradient and of its square, both (n,)."""
+    return beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g * g  # (10)
+
+
+def unbiased(average, beta, t):
+    """Return an average (n,) of t terms over the sum of their weights."""
+    return average / (1 - beta**t)  # (11)
+
+
+@dataclass
+class Diagonal(Rule):
+    """What the family shares: vectors of averages, a formula `update` that moves them, and rates from one of them."""
+
+    lr: Rate = 0.01
+    eps: float = 1e-8
+    eps_root: float = 0.0
+
+    units = {"lr": (0, -1), "eps": (1, 1), "eps_root": (2, 2)}
+    vectors: ClassVar[tuple[str, ...]] = ("v",)
+    """The names of the state's vectors (n,), all 0 at the start."""
+
+    def __post_init__(self):
+        positive_rate(lr=self.lr)
+        nonnegative(eps=self.eps, eps_root=self.eps_root)
+
+    def start(self, x, oracle):
+        super().start(x, oracle)
+        vars(self).update({name: namespace(x).zeros_like(x) for name in self.vectors})
+
+    def step(self, x, oracle):
+        _f, g = oracle(x)
+        self.t += 1
+        *vectors, d = self.update(*self.memory(), g)
+        vars(self).update(zip(self.vectors, vectors, strict=True))
+        return d
+
+    def memory(self):
+        """Return the state's vectors, in the order of their names."""
+        return [getattr(self, name) for name in self.vectors]
+
+    def update(self, *vectors_and_g):
+        """Return the vectors of step t, then the displacement, all (n,), from those of the step before and g (n,)."""
+        raise NotImplementedError
+
+    def rates(self, v):
+        """Return the rates (n,) of step t from the squares v (n,)."""
+        return rates(v, at(self.lr, self.t - 1), self.eps, self.eps_root)
+
+    @elementwise
+    def last_rates(self, v, *_):
+        """Return the rates (n,) of step t from the vectors it left."""
+        return self.rates(v)
+
+    @property
+    def eta(self):  # type: ignore[override]
+        """The rates (n,) of the last step, computed when asked; 0 before the first."""
+        return self.last_rates(*self.memory()) if self.t else 0.0
+
+
+@dataclass
+class AdaGrad(Diagonal):
+    """lr over the root of the sum of all squared gradients."""
+
+    eps: float = 1e-10
+    v_init: float = 0.0
+
+    paper = "Duchi et al. 2011; Liang et al. eq. 3"
+    units = {**Diagonal.units, "v_init": (2, 2)}
+
+    def __post_init__(self):
+        super().__post_init__()
+        nonnegative(v_init=self.v_init)
+
+    def start(self, x, oracle):
+        super().start(x, oracle)
+        self.v = namespace(x).full_like(x, self.v_init)
+
+    @elementwise
+    def update(self, v, g):
+        v = v + g * g  # (3)
+        return v, -self.rates(v) * g  # (4)
+
+
+@dataclass
+class RMSProp(Diagonal):
+    """AdaGrad with an average in place of the sum: old gradients are forgotten."""
+
+    rho: float = 0.99
+
+    paper = "Tieleman & Hinton 2012; Liang et al. section 4.1.3"
+
+    def __post_init__(self):
+        super().__post_init__()
+        fraction(rho=self.rho)
+
+    def average(self, v, g):
+        """Return the new average of the squared gradient (n,)."""
+        return self.rho * v + (1 - self.rho) * g * g  # (5)
+
+    @elementwise
+    def update(self, v, g):
+        v = self.average(v, g)
+        return v, -self.rates(v) * g  # (4)
+
+
+@dataclass
+class RMSPropMomentum(RMSProp):
+    """RMSProp, and heavy ball over its divided gradients."""
+
+    mu: Rate = 0.9
+
+    paper = "PyTorch's RMSprop, momentum"
+    vectors = ("v", "b")
+
+    def __post_init__(self):
+        super().__post_init__()
+        fraction_rate(mu=self.mu)
+
+    @elementwise
+    def update(self, v, b, g):
+        v = self.average(v, g)
+        b = at(self.mu, self.t - 1) * b + rates(v, 1.0, self.eps, self.eps_root) * g  # (6)
+        return v, b, -at(self.lr, self.t - 1) * b  # (6)
+
+
+@dataclass
+class RMSPropCentered(RMSProp):
+    """RMSProp that divides by the deviation of the gradients from their mean m."""
+
+    paper = "PyTorch's RMSprop, centered"
+    vectors = ("v", "m")
+
+    @elementwise
+    def update(self, v, m, g):
+        v = self.rho * (v + (1 - self.rho) * (g - m) * (g - m))  # (7)
+        m = m + (1 - self.rho) * (g - m)  # (7)
+        return v, m, -self.rates(v) * g  # (4)
+
+
+@dataclass
+class AdaDelta(RMSProp):
+    """RMSProp with the size of its own past displacements for a rate; lr is a pure number."""
+
+    lr: Rate = 1.0
+    eps: float = 0.0
+    eps_root: float = 1e-6
+    rho: float = 0.9
+    eps_u: float = 1e-6
+
+    paper = "Zeiler 2012"
+    units = {"eps": (1, 1), "eps_root": (2, 2), "eps_u": (0, -2)}
+    vectors = ("v", "u", "e")
+
+    def __post_init__(self):
+        super().__post_init__()
+        positive(eps_u=self.eps_u)
+
+    def ratios(self, v, u):
+        """Return the ratio (n,) of displacement to gradient from their mean squares u and v (n,)."""
+        return rates(v, namespace(u).sqrt(u + self.eps_u), self.eps, self.eps_root)  # (9)
+
+    @elementwise
+    def last_rates(self, v, u, _e):
+        return at(self.lr, self.t - 1) * self.ratios(v, u)
+
+    @elementwise
+    def update(self, v, u, e, g):
+        v = self.average(v, g)
+        u = self.average(u, e)  # (8)
+        e = self.ratios(v, u) * g  # (9)
+        return v, u, e, -at(self.lr, self.t - 1) * e  # (9)
+
+
+@dataclass
+class Adam(Diagonal):
+    """RMSProp with an averaged gradient, and both averages freed of their bias."""
+
+    lr: Rate = 1e-3
+    beta1: float = 0.9
+    beta2: float = 0.999
+
+    paper = "Kingma & Ba 2015; Sasse Algorithm 2.2"
+    vectors: ClassVar[tuple[str, ...]] = ("m", "v")
+
+    def __post_init__(self):
+        super().__post_init__()
+        fraction(beta1=self.beta1, beta2=self.beta2)
+
+    @elementwise
+    def last_rates(self, _m, v):
+        return self.rates(unbiased(v, self.beta2, self.t))
+
+    @elementwise
+    def update(self, m, v, g):
+        m, v = moments(m, v, g, self.beta1, self.beta2)  # (10)
+        m_hat, v_hat = unbiased(m, self.beta1, self.t), unbiased(v, self.beta2, self.t)
+        return m, v, -self.rates(v_hat) * m_hat  # (12)
+
+
+@dataclass
+class AMSGradOriginal(Adam):
+    """Adam whose rates never grow: it keeps the largest v, and the bias of both averages."""
+
+    paper = "Reddi et al. 2018, Algorithm 2"
+    vectors = ("m", "v", "w")
+
+    @elementwise
+    def last_rates(self, _m, _v, w):
+        return self.rates(w)
+
+    @elementwise
+    def update(self, m, v, w, g):
+        m, v = moments(m, v, g, self.beta1, self.beta2)  # (10)
+        w = namespace(v).maximum(w, v)  # (13)
+        return m, v, w, -self.rates(w) * m  # (14)
+
+
+@dataclass
+class AMSGrad(AMSGradOriginal):
+    """AMSGradOriginal with both biases corrected after the maximum, as in PyTorch."""
+
+    paper = "PyTorch's Adam, amsgrad; Liang et al. section 4.1.3"
+
+    @elementwise
+    def last_rates(self, _m, _v, w):
+        return self.rates(unbiased(w, self.beta2, self.t))
+
+    @elementwise
+    def update(self, m, v, w, g):
+        m, v = moments(m, v, g, self.beta1, self.beta2)  # (10)
+        w = namespace(v).maximum(w, v)  # (13)
+        m_hat, w_hat = unbiased(m, self.beta1, self.t), unbiased(w, self.beta2, self.t)
+        return m, v, w, -self.rates(w_hat) * m_hat  # (15)
+
+
+@dataclass
+class AMSGradCorrected(AMSGradOriginal):
+    """AMSGradOriginal with both biases corrected before the maximum, as in optax."""
+
+    paper = "optax' amsgrad"
+
+    @elementwise
+    def update(self, m, v, w, g):
+        m, v = moments(m, v, g, self.beta1, self.beta2)  # (10)
+        m_hat, v_hat = unbiased(m, self.beta1, self.t), unbiased(v, self.beta2, self.t)
+        w = namespace(v).maximum(w, v_hat)  # (16)
+        return m, v, w, -self.rates(w) * m_hat  # (16)
+
+
+@dataclass
+class CUSAdam(Adam):
+    """Adam with the bias left in the averaged gradient: lr warmed up by 1 - beta1^t."""
+
+    paper = "Sasse section 3.2"
+
+    @elementwise
+    def update(self, m, v, g):
+        m, v = moments(m, v, g, self.beta1, self.beta2)  # (10)
+        return m, v, -self.rates(unbiased(v, self.beta2, self.t)) * m  # (17)

@@ -1,0 +1,132 @@
+"""Follow the tangent to its root: in one variable, along one direction, and along one direction for each coordinate.
+
+Problem
+    find a root of φ, of one variable or of n; or minimise f, whose minimisers are roots of the gradient g.
+
+Derivation
+    Near x, a smooth φ of one variable is nearly its tangent,
+
+        φ(u) ≈ φ(x) + φ'(x) (u - x),                                                                 (1)
+
+    whose root is Newton's next point:
+
+        x⁺ = x - φ(x)/φ'(x).                                                                         (2)
+
+    With φ = f' it looks for a minimum of f: the parabola that touches f to second order has its vertex there.
+
+    In n variables (1) holds with the gradient ∇φ, and the tangent plane vanishes on a whole hyperplane.
+    From x along a direction d it is reached at (Levin and Ben-Israel)
+
+        x⁺ = x - φ / ⟨∇φ, d⟩ · d,                                                                    (3)
+
+    a way of length |φ| |d| / |⟨∇φ, d⟩|. That is shortest, by Cauchy and Schwarz, for d = ∇φ. To bring a
+    function f down to a level f* take φ = f - f*:
+
+        η = (f - f*) / |g|²,    x⁺ = x - η g.                                                        (4)
+
+    This is Polyak's step, found without convexity and without a minimum in mind.
+
+    At a minimum, n functions vanish: the components g_i of the gradient. Their gradients h_i are the rows
+    of the Hessian H. Newton solves the n tangent planes together, H (x⁺ - x) = -g, which costs n products
+    with H or a factorisation. Instead let (3) solve each of them alone, all with one d, and keep from the
+    i-th solution its i-th coordinate:
+
+        α_i = d_i / ⟨h_i, d⟩ = d_i / (H d)_i,                                                        (5)
+        x_i⁺ = x_i - α_i g_i.                                                                        (6)
+
+    One product H d gives all n denominators. Where d is a multiple of H⁻¹ g, (6) is Newton's step, exactly;
+    where H is diagonal, α_i = 1/h_ii for every d with d_i ≠ 0. The best guess of where the solution lies is
+    the last move; (5) keeps a coordinate that did not move where it is, so that one gets its own gradient:
+
+        d_i = (x_t - x_{t-1})_i, and -g_i where that is 0, as in the first step.                     (7)
+
+Rule
+    newton (2), in one variable; DirectionalNewton (4); SecondOrderDirectionalNewton (5)-(7), where (H d)_i = 0
+    gives α_i = 0. f_star=None takes f* from the problem. `newton(df, ddf, x)` minimises.
+
+Assumes
+    (2): φ' ≠ 0 at the root and x near it. Then the error is squared in every step, e⁺ ≈ φ''/(2φ') e²; for the
+    square root of a, φ = x² - a, e⁺ = e²/(2x) exactly. (4) has the order of (2) where ∇φ ≠ 0 at the root; on
+    |x|² - 1 it is Heron's iteration for |x|. (5)-(6): H nearly diagonal, or d nearly along H⁻¹ g.
+
+Fails when
+    the root is multiple: f - f* at a minimum has a double one, and (2), (4) only halve the error; twice the
+    step restores the order. φ' vanishes on the way: the tangent leads far off. (4) goes uphill where f < f*, for
+    it wants the level, and runs away where the level does not exist. (5) is signed: a coordinate may climb, to a
+    maximum or a saddle point, which are roots of the gradient too. (H d)_i near 0 gives a step of any
+    length, and off the diagonal this happens: there is no theorem for (5)-(7) on general quadratics.
+
+Cost
+    newton: φ and φ' a step. DirectionalNewton: one gradient and one inner product. SecondOrderDirectionalNewton:
+    one gradient and one Hessian-vector product, two gradients more where the oracle has none of its own;
+    one vector. No host synchronisation.
+
+Differs from the paper / from the authors' code in
+    Sasse's eqs. 2.27-2.29 divide vectors by vectors: (5), as in eq. 2.30, is how to read them. He takes d for
+    the last update; (7) takes the move that happened, after a projection, and the exception for
+    coordinates at rest is ours. Newton in n variables is not here: without a factorisation it is n products
+    a step, and what (5) gives for one is the point of the family.
+
+References
+    J. M. Ortega, W. C. Rheinboldt 1970, Iterative solution of nonlinear equations in several variables.
+    E. Schröder 1870, Über unendlich viele Algorithmen zur Auflösung der Gleichungen.
+    Y. Levin, A. Ben-Israel 2002, Directional Newton methods in n variables.
+    R. Sasse, Investigating the influence of learning rates on the learning speed of neural networks
+    (thesis), eqs. 2.25-2.34.
+"""
+
+from dataclasses import dataclass
+
+from ..arrays import dot, namespace, ratio
+from ..checks import known
+from ..rule import Rule
+
+
+def newton(phi, dphi, x):
+    """Yield Newton's points x₁, x₂, ... for a root of phi, from x = x₀ and the derivative dphi.
+
+    All numbers are of one kind that can be divided: float, Decimal, Fraction. Ends where the tangent is level.
+    """
+    while (slope := dphi(x)) != 0:
+        x = x - phi(x) / slope  # (2)
+        yield x
+
+
+@dataclass
+class DirectionalNewton(Rule):
+    """(f - f*)/|g|², of either sign: Newton's step along the gradient to the level f = f*."""
+
+    f_star: float | None = None
+
+    paper = "Levin & Ben-Israel 2002; Sasse eq. 2.26"
+    units = {"f_star": (1, 0)}
+
+    def __post_init__(self):
+        known(f_star=self.f_star)
+
+    def step(self, x, oracle):
+        f, g = oracle(x)
+        self.eta = ratio(self.gap(f, oracle), dot(g, g))  # (4)
+        self.t += 1
+        return -self.eta * g
+
+
+@dataclass
+class SecondOrderDirectionalNewton(Rule):
+    """d_i/(H d)_i for each coordinate, with the last move for d: the Hessian's rows, one at a time."""
+
+    paper = "Sasse eqs. 2.30-2.32"
+    units = {}
+
+    def start(self, x, oracle):
+        super().start(x, oracle)
+        self.last_x = x.copy()
+
+    def step(self, x, oracle):
+        _f, g = oracle(x)
+        move = x - self.last_x
+        d = namespace(x).where(move == 0, -g, move)  # (7)
+        self.eta = ratio(d, oracle.hvp(x, d))  # (5)
+        self.last_x = x.copy()
+        self.t += 1
+        return -self.eta * g  # (6)
