@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import time
@@ -255,6 +256,9 @@ def parse(arguments: list[str], default: Train | None = None) -> Any:
 def main() -> None:
     """Run the command line; what went wrong is one sentence and exit status 1."""
     arguments = sys.argv[1:]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that knows no Greek shows question marks
     try:
         command = parse(arguments)
         if isinstance(command, Train) and command.resume:
@@ -263,6 +267,8 @@ def main() -> None:
     except BrokenPipeError:  # whoever read the output has gone; there is nobody left to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit("refopt: interrupted; the last checkpoint of a run stands, and --resume goes on from it")
     except (RuntimeError, ValueError, ArithmeticError) as error:
         sys.exit(f"refopt: {error}")
 

@@ -283,6 +283,13 @@ def test_a_reader_that_goes_away_is_no_traceback(tmp_path):
     assert errors == ""
 
 
+def test_a_terminal_without_greek_gets_question_marks(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    status, printed, errors = finish(process(tmp_path, "train", "alig", "--help"))
+    assert (status, errors) == (0, "")
+    assert "min{" in printed
+
+
 def test_nothing_but_the_table_is_printed_when_the_output_is_no_terminal(tmp_path):
     status, _printed, errors = finish(process(tmp_path, "train", *FAST, "--out", "a", "sps-max"))
     assert (status, errors) == (0, "")
