@@ -17,6 +17,7 @@ from .descend import NonFiniteError, Step, descend
 from .oracle import FiniteSum, Oracle, Recorded, Shuffled
 from .problems import PROBLEMS
 from .rule import Rule
+from .rules.adam import Adam, AMSGrad, AMSGradCorrected, AMSGradOriginal, CUSAdam
 from .rules.adasecant import AdaSecant, AdaSecantLagged, AdaSecantTheory
 from .rules.alig import ALIG, ALIGAdjusted
 from .rules.authors import (
@@ -32,18 +33,7 @@ from .rules.authors import (
     StochasticBBReleased,
 )
 from .rules.barzilai_borwein import BB1, BB2, StochasticBB, StochasticBBBounded
-from .rules.diagonal import (
-    AdaDelta,
-    AdaGrad,
-    Adam,
-    AMSGrad,
-    AMSGradCorrected,
-    AMSGradOriginal,
-    CUSAdam,
-    RMSProp,
-    RMSPropCentered,
-    RMSPropMomentum,
-)
+from .rules.diagonal import AdaDelta, AdaGrad, RMSProp, RMSPropCentered, RMSPropMomentum
 from .rules.gradient import (
     GradientDescent,
     HeavyBall,
@@ -64,7 +54,7 @@ from .rules.hypergradient import (
     WindowSumHD,
 )
 from .rules.line_search import SLS, Armijo, Cauchy, Goldstein, SLSKeep, SLSRestart
-from .rules.newton import DirectionalNewton, SecondOrderDirectionalNewton, newton
+from .rules.newton import DirectionalNewton, Newton, SecondOrderDirectionalNewton, newton
 from .rules.polyak import PSS, Polyak, PSSDelta, PSSDeltaLiteral, PSSGamma
 from .rules.schedules import (
     Cosine,
@@ -97,7 +87,7 @@ RULES: list[type[Rule]] = [
     SPS, SPSMax, SPSSmooth, SPSPlus, DecSPS, MoMo,
     ALIG, ALIGAdjusted,
     GradientDescentHD, HeavyBallHD, NesterovHD, AdamHD, MultiplicativeHD, WindowHD, WindowSumHD, WindowMultiplicativeHD,
-    DirectionalNewton, SecondOrderDirectionalNewton,
+    DirectionalNewton, Newton, SecondOrderDirectionalNewton,
     NTLRLookAhead, NTLRConsecutive, NTLR,
     SecondOrderDirectionalSecant, SimpleAdaSecant, SimpleAdaSecantLiteral,
     AdaSecantTheory, AdaSecantLagged, AdaSecant,
@@ -127,7 +117,7 @@ __all__ = [
     "descend", "DirectionalNewton", "dot", "elementwise", "Every", "Exponential", "FiniteSum", "Goldstein",
     "GradientDescent", "GradientDescentHD", "Halfspace", "HalvingCycle", "HeavyBall", "HeavyBallDamped",
     "HeavyBallEMA", "HeavyBallHD", "HeavyBallVelocity", "InverseTime", "L2", "Level", "Linear", "MoMo",
-    "MultiplicativeHD", "MultiStep", "namespace", "Nesterov", "NesterovHD", "NesterovLookAhead", "newton",
+    "MultiplicativeHD", "MultiStep", "namespace", "Nesterov", "NesterovHD", "NesterovLookAhead", "Newton", "newton",
     "NonFiniteError", "NTLR", "NTLRConsecutive", "NTLRLookAhead", "NTLRReleased", "OneCycle", "Oracle", "Polyak",
     "PROBLEMS", "PSS", "PSSDelta", "PSSDeltaLiteral", "PSSGamma", "Random", "ratio", "Recorded", "RMSProp",
     "RMSPropCentered", "RMSPropMomentum", "Rule", "RULES", "Schedule", "SCHEDULES", "secant",

@@ -40,6 +40,8 @@ class Rule(SciPyMethod):
     its own law, it takes the steps it takes on f(x), divided by s. None: it holds absolute constants, no such law."""
     eta = 0.0
     """The step size of the last step, 0-d or one per coordinate (n,): an output, not a state."""
+    t = 0
+    """Steps taken."""
 
     def start(self, x: Array, oracle: Oracle) -> None:
         """Forget the past, and allocate state like x (n,), on its device."""

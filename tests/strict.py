@@ -5,6 +5,7 @@ value on the host raises HostSyncError; mixing host and device arrays raises Typ
 """
 
 import operator
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -111,6 +112,9 @@ def asarray(x, dtype=None):
     if isinstance(x, Array):
         return x if dtype in (None, x.dtype) else x.astype(dtype)
     return Array(np.array(x, dtype))
+
+
+linalg = SimpleNamespace(pinv=_call(np.linalg.pinv, "pinv"))
 
 
 def __getattr__(name):

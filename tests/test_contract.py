@@ -249,6 +249,17 @@ def test_start_forgets_everything(kind, source):
 
 
 @every_rule
+def test_before_the_first_step_eta_is_0(kind):
+    rule, problem = kind(), family()
+    assert rule.eta == 0
+    rule.start(problem.x0, problem)
+    assert np.all(rule.eta == 0)
+    bits(rule, problem, problem.x0)
+    rule.start(problem.x0, problem)
+    assert np.all(rule.eta == 0)
+
+
+@every_rule
 @sources
 @few
 @given(seeds, st.integers(1, STEPS))

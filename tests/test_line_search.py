@@ -1,6 +1,6 @@
 """Line searches: numbers and trials by hand, the theorems LS1 to LS4, and where a search ends without a step.
 
-`Counted` says how many trials a step took; an expectation over k samples is the mean over all paths, see test_sps.
+`Counted` says how many trials a step took; an expectation over k samples is the mean over all of `answers.paths`.
 """
 
 from dataclasses import replace
@@ -8,12 +8,11 @@ from math import inf, nan
 
 import numpy as np
 import pytest
-from answers import leading, one_step, problem, squares
+from answers import at_each, leading, one_step, parts, paths, problem, row_by_row, squares
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from runs import Function, parabola, trajectory, values
 from scipy.optimize import minimize_scalar, rosen, rosen_der
-from test_sps import at_each, parts, paths, row_by_row
 
 from refopt import (
     SLS,

@@ -6,11 +6,21 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from answers import Answers, one_step, problem
+from answers import Answers, leading, one_step, problem, squares
 from runs import Function, parabola, trajectory
 from scipy.optimize import root_scalar
 
-from refopt import SPS, Box, Constrained, DirectionalNewton, Polyak, SecondOrderDirectionalNewton, newton
+from refopt import (
+    SPS,
+    Box,
+    Constrained,
+    DirectionalNewton,
+    Newton,
+    Polyak,
+    SecondOrderDirectionalNewton,
+    descend,
+    newton,
+)
 from refopt.convex import Quadratic
 
 
@@ -121,6 +131,60 @@ def test_a_level_that_is_not_there_is_asked_for_and_a_zero_gradient_stops():
         assert (x, eta) == (1, 0)
 
 
+# --- all equations at once ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["quadratic", "quadratic-exact", "least-squares-noisy", "ridge", "family"])
+def test_newton_solves_a_quadratic_in_one_step(name):
+    """(5), to 1e-12 of the way: the condition is 100 at most."""
+    total = problem(name)
+    run = trajectory(Newton(), total, total.x0, 1)
+    np.testing.assert_allclose(run.x[1], total.x_star, rtol=0, atol=1e-12 * np.abs(total.x_star - total.x0).max())
+    assert run.eta[0] == 1
+
+
+def test_where_the_planes_meet_in_many_points_newton_takes_the_nearest():
+    """Four equations, eight unknowns: x_0 less pinv(A)(A x_0 - b), to 1e-12; and then it stays."""
+    total = problem("least-squares-under")
+    x = trajectory(Newton(), total, total.x0, 3).x
+    nearest = total.x0 - np.linalg.pinv(total.A) @ (total.A @ total.x0 - total.b)
+    np.testing.assert_allclose(x[1:], [nearest] * 3, rtol=0, atol=1e-12)
+
+
+def test_newton_has_order_two_in_n_variables():
+    """|e_+| ≤ M/(2 mu) |e|² from anywhere, where |H(x) - H(y)| ≤ M |x - y| (Nesterov 2018, theorem 1.2.5). For logistic
+    losses |σ''| ≤ 1/(6 √3) makes M = mean |a_i|³/(6 √3). Checked until rounding; and five steps are no slower."""
+    total = problem("logistic")
+    e = np.sqrt(squares(trajectory(Newton(), total, total.x0, 12).x - total.x_star))
+    M = (squares(total.A) ** 1.5).mean() / (6 * np.sqrt(3))
+    steps = leading(e[:-1] > 1e-7)
+    assert steps >= 6
+    assert (e[1:] <= M / (2 * total.mu) * e[:-1] ** 2)[:steps].all()
+    assert (e[1:] / e[:-1] ** 2)[:steps].min() >= 0.05
+    assert e[-1] <= 1e-15
+
+
+def test_far_from_the_solution_newton_overshoots_further_and_further():
+    """√(1 + x²): x_+ = -x³, to 1e-12; with second derivatives of its own."""
+    root = Function(lambda x: (float(np.sqrt(1 + x @ x)), x / np.sqrt(1 + x * x)))
+    root.hvp = lambda x, v: v / (1 + x * x) ** 1.5
+    for x0 in (0.5, 2.0):
+        x = trajectory(Newton(), root, np.array([x0]), 3).x[:, 0]
+        np.testing.assert_allclose(x[1:], -(x[:-1] ** 3), rtol=1e-12)
+
+
+def test_in_one_variable_newton_is_newtons_method_for_the_derivative():
+    """x⁴/4 from 1, to 1e-8: second derivatives are differences."""
+    quartic = Function(lambda x: (float((x**4).sum() / 4), x * x * x))
+    x = trajectory(Newton(), quartic, np.ones(1), 4).x[1:, 0]
+    np.testing.assert_allclose(x, take(4, newton(lambda x: x**3, lambda x: 3 * x * x, 1.0)), rtol=1e-8)
+
+
+def test_newton_is_not_for_networks_and_says_what_is():
+    with pytest.raises(ValueError, match="1001 variables: pass SecondOrderDirectionalNewton"):
+        next(descend(Newton(), parabola(*np.ones(1001)), np.ones(1001)))
+
+
 # --- one equation for each coordinate ------------------------------------------------------------------------------
 
 tilted = Quadratic(np.array([[2.0, 1], [1, 4]]), np.zeros(2), 0.0, np.ones(2))  # at (1, 1): g = (3, 5)
@@ -196,7 +260,7 @@ def test_at_the_solution_it_stays():
 
 
 def test_the_direction_is_the_move_that_happened_under_a_projection():
-    """Written from the iterates in a box, equations (5)-(7); to 1e-12."""
+    """Written from the iterates in a box, equations (6)-(8); to 1e-12."""
     run = trajectory(SecondOrderDirectionalNewton(), Constrained(tilted, Box(0.25, 2)), np.array([2.0, 1.5]), 6)
     for t in range(6):
         move = run.x[t] - run.x[t - 1] if t else np.zeros(2)

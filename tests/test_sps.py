@@ -5,14 +5,12 @@ the mean over the terms. "family" are three quadratics in the plane, each with a
 in its interpolating twin they share the minimiser. e = x - x*, d = |e|; a subscript + means after the step.
 """
 
-from copy import copy
-
 import numpy as np
 import pytest
-from answers import Answers, leading, one_step, problem, squares
+from answers import Answers, at_each, leading, one_step, parts, paths, problem, row_by_row, squares
 from runs import Function, parabola, trajectory, values
 
-from refopt import SPS, DecSPS, FiniteSum, Level, MoMo, PSSDelta, Recorded, Shuffled, SPSMax, SPSPlus, SPSSmooth
+from refopt import SPS, DecSPS, FiniteSum, Level, MoMo, PSSDelta, Shuffled, SPSMax, SPSPlus, SPSSmooth
 from refopt.linear_models import LeastSquares
 from refopt.problems import design, vec
 
@@ -128,16 +126,6 @@ def test_with_eps_the_step_stays_finite_where_the_gradient_vanishes_before_the_g
 GRID = np.stack(np.meshgrid(*[np.linspace(-4, 4, 21)] * 2), axis=-1).reshape(-1, 2)
 
 
-def parts(total):
-    """Return the terms of a mean, one by one."""
-    return [total.sample([i]) for i in range(total.n)]
-
-
-def row_by_row(total, order):
-    """Return a mean seen one term at a time, in this order."""
-    return FiniteSum(total, Recorded(np.reshape(order, (-1, 1)), total.n))
-
-
 @pytest.mark.parametrize("c", [0.5, 1.0, 2.0])
 def test_the_step_lies_between_the_reciprocals_of_curvature(c):
     """SP1. Loizou et al. 2021, section 2. 1/(2cL_i) ≤ γ ≤ 1/(2c mu_i), on the three terms of the family.
@@ -154,27 +142,6 @@ def test_the_step_lies_between_the_reciprocals_of_curvature(c):
             gamma = one_step(rule, term, term.x_star + q)[1]
             np.testing.assert_allclose(gamma * 2 * c * curvature, 1, rtol=1e-12)
     assert checked == 3 * 441 - 1
-
-
-def paths(rule, terms, x0, depth):
-    """Yield level by level, for all m = n^k paths so far: the points (m, d), the steps (m, n), the points after."""
-    rule.start(x0, terms[0])
-    nodes = [(rule, x0)]
-    for _ in range(depth):
-        children = []
-        for rule_here, x in nodes:
-            for term in terms:
-                child = copy(rule_here)
-                children.append((child, x + child.step(x, term)))
-        before = np.array([x for _, x in nodes])
-        eta = np.reshape([child.eta for child, _ in children], (len(nodes), len(terms)))
-        yield before, eta, np.reshape([x for _, x in children], (len(nodes), len(terms), len(x0)))
-        nodes = children
-
-
-def at_each(terms, x):
-    """Return f_i (m, n) at points x (m, d)."""
-    return np.array([[term.value(point) for term in terms] for point in x])
 
 
 @pytest.mark.parametrize(

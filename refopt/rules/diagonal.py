@@ -43,70 +43,35 @@ Derivation
         u ← ρ u + (1 - ρ) e²,    u = e = 0 at the start,                                             (8)
         e = √(u + ε_u) / (√(v + ε_r) + ε) g,    d = -lr e,    v as in (5).                            (9)
 
-    Adam averages the gradient as well as its square:
-
-        m ← β₁ m + (1 - β₁) g,    v ← β₂ v + (1 - β₂) g²,    m = v = 0 at the start.                    (10)
-
-    The weights in m add up to 1 - β₁ᵗ only, those in v to 1 - β₂ᵗ: the averages are biased towards their start.
-    Divide that out:
-
-        m̂ = m/(1 - β₁ᵗ),    v̂ = v/(1 - β₂ᵗ),                                                         (11)
-        d = -η m̂,    η = lr / (√(v̂ + ε_r) + ε).                                                      (12)
-
-    (2) wants rates that never grow, and with (5) or (10) they do: after one large gradient v falls, and many small
-    ones in the wrong direction outweigh the large one. AMSGrad, as published, keeps the largest v, and corrects
-    no bias:
-
-        w ← max{w, v},    w = 0 at the start,                                                        (13)
-        d = -η m,    η = lr / (√(w + ε_r) + ε).                                                      (14)
-
-    PyTorch corrects after the maximum, so that rates grow again while no new one comes; optax before it:
-
-        d = -η m̂,    η = lr / (√(w/(1 - β₂ᵗ) + ε_r) + ε),                                             (15)
-        w ← max{w, v̂},    d = -η m̂,    η = lr / (√(w + ε_r) + ε).                                     (16)
-
-    CUS-Adam leaves the bias in m, and only there, so that steps are short at first. m = (1 - β₁ᵗ) m̂, hence it is
-    Adam with lr warmed up by 1 - β₁ᵗ, within some 1/(1 - β₁) steps:
-
-        d = -(1 - β₁ᵗ) η m̂.                                                                          (17)
+    Averaging the gradient as well gives Adam: `adam`.
 
 Rule
-    AdaGrad (3)-(4); RMSProp (5), (4); RMSPropMomentum (5)-(6); RMSPropCentered (7), (4); AdaDelta (5), (8)-(9);
-    Adam (10)-(12); AMSGradOriginal (10), (13)-(14); AMSGrad, PyTorch's, (10)-(11), (13), (15); AMSGradCorrected,
-    optax', (10)-(11), (16); CUSAdam (10)-(12), (17). `eta` reports η, one number per coordinate, computed when asked;
-    in (9) it is lr times what multiplies g. ε stands outside the root, ε_r (eps_root) inside. Defaults are PyTorch's.
+    AdaGrad (3)-(4); RMSProp (5), (4); RMSPropMomentum (5)-(6); RMSPropCentered (7), (4); AdaDelta (5), (8)-(9). `eta`
+    reports η, one number per coordinate, computed when asked; in (9) it is lr times what multiplies g. ε stands
+    outside the root, ε_r (eps_root) inside. Defaults are PyTorch's.
 
 Assumes
-    AdaGrad: convex f_t on a box of side D; regret at most (D²/(2lr) + lr) Σ_i √v_{T,i} for ε = 0. (14) with β₁ = 0 and
-    lr_t = lr/√t: D²√T/(2lr) Σ_i √w_{T,i} + (lr/2) Σ_t Σ_i g_t²/√(t w_t). Where ε = ε_r = v₀ = 0, a constant factor in
-    the gradient changes nothing, and be it another in each coordinate.
+    AdaGrad: convex f_t on a box of side D; regret at most (D²/(2lr) + lr) Σ_i √v_{T,i} for ε = 0. Where ε = ε_r = v₀
+    = 0, a constant factor in the gradient changes nothing, and be it another in each coordinate.
 
 Fails when
-    lr is constant, AdaGrad apart: |d| ≈ lr also next to the solution. With β₁ = β₂ = 0 and ε = 0 Adam is -lr sign(g),
-    and on x²/2 can jump between ±lr/2 for ever; under a constant gradient every step of Adam is -lr sign(g), whatever
-    t is. Gradients that grow like (β₂/β₁)ᵗ drive it fastest: |d| ≤ 7.3 lr for the default β. Rare large gradients: on
-    f_t = 3x at every third step and -x otherwise, x in [-1, 1], Adam with β₁ = 0, β₂ = 0.1 and lr_t = lr/√t is back at
-    1, the worst point, after every three; AMSGrad goes to -1. RMSPropCentered divides by little but ε where the
-    gradient stays constant. AdaDelta starts with steps of about √ε_u, whatever the unit of x.
+    lr is constant, AdaGrad apart: |d| ≈ lr also next to the solution. (2) wants rates that never grow; with (5) they
+    do, and rare large gradients are outweighed: the example in `adam`. RMSPropCentered divides by little but ε where
+    the gradient stays constant. AdaDelta starts with steps of about √ε_u, whatever the unit of x.
 
 Cost
-    One gradient a step. Memory: v; one vector more with b or m, two with u and e, or m and w. No host synchronisation.
+    One gradient a step. Memory: v; one vector more with b or m, two with u and e. No host synchronisation.
 
 Differs from the paper / from the authors' code in
-    Duchi et al. have a constant δ beside the root, Reddi et al. no ε, and Zeiler one ε for both of (9): here two,
-    since ε_u is a square of x, and ε_r one of g. The lecture on RMSProp has ρ = 0.9; TensorFlow and optax put its ε
-    inside the root. PyTorch's lr_decay is the schedule lr/(1 + t decay); its centred form computes v - m², which
-    rounding can make negative, and the step NaN. Sasse's eq. 2.17, |d| ≲ lr, is no bound, and eqs. 2.20 and A.5, d → 0,
-    are wrong: see above. His CUS-Adam with AMSGrad is AMSGrad with the warmed-up lr. Liang et al.'s eq. 3 is the common
-    form, ε = 0.
+    Duchi et al. have a constant δ beside the root, and Zeiler one ε for both of (9): here two, since ε_u is a square
+    of x, and ε_r one of g. The lecture on RMSProp has ρ = 0.9; TensorFlow and optax put its ε inside the root.
+    PyTorch's lr_decay is the schedule lr/(1 + t decay); its centred form computes v - m², which rounding can make
+    negative, and the step NaN. Liang et al.'s eq. 3 is the common form, ε = 0.
 
 References
     J. Duchi, E. Hazan, Y. Singer 2011, Adaptive subgradient methods.
     T. Tieleman, G. Hinton 2012, Lecture 6.5: rmsprop. M. D. Zeiler 2012, ADADELTA, arXiv:1212.5701.
-    D. P. Kingma, J. Ba 2015, Adam, arXiv:1412.6980. L. Balles, P. Hennig 2018, Dissecting Adam, arXiv:1705.07774.
-    S. J. Reddi, S. Kale, S. Kumar 2018, On the convergence of Adam and beyond, arXiv:1904.09237.
-    R. Sasse, Investigating the influence of learning rates on the learning speed of neural networks
-    (thesis), section 2.3, Algorithm 2.2, section 3.2. J. Liang et al. 2020, eq. 3, section 4.1.3.
+    J. Liang et al. 2020, eq. 3, section 4.1.3.
 """
 
 from dataclasses import dataclass
@@ -121,17 +86,6 @@ from ..rule import Rate, Rule, at
 def rates(v, lr, eps, eps_root):
     """Return lr over the root (n,) of the squares v (n,), and 0 where that is 0."""
     return ratio(lr, namespace(v).sqrt(v + eps_root) + eps)  # (4)
-
-
-@elementwise
-def moments(m, v, g, beta1, beta2):
-    """Return the new averages of the gradient and of its square, both (n,)."""
-    return beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g * g  # (10)
-
-
-def unbiased(average, beta, t):
-    """Return an average (n,) of t terms over the sum of their weights."""
-    return average / (1 - beta**t)  # (11)
 
 
 @dataclass
@@ -296,91 +250,3 @@ class AdaDelta(RMSProp):
         u = self.average(u, e)  # (8)
         e = self.ratios(v, u) * g  # (9)
         return v, u, e, -at(self.lr, self.t - 1) * e  # (9)
-
-
-@dataclass
-class Adam(Diagonal):
-    """RMSProp with an averaged gradient, and both averages freed of their bias."""
-
-    lr: Rate = 1e-3
-    beta1: float = 0.9
-    beta2: float = 0.999
-
-    paper = "Kingma & Ba 2015; Sasse Algorithm 2.2"
-    vectors: ClassVar[tuple[str, ...]] = ("m", "v")
-
-    def __post_init__(self):
-        super().__post_init__()
-        fraction(beta1=self.beta1, beta2=self.beta2)
-
-    @elementwise
-    def last_rates(self, _m, v):
-        return self.rates(unbiased(v, self.beta2, self.t))
-
-    @elementwise
-    def update(self, m, v, g):
-        m, v = moments(m, v, g, self.beta1, self.beta2)  # (10)
-        m_hat, v_hat = unbiased(m, self.beta1, self.t), unbiased(v, self.beta2, self.t)
-        return m, v, -self.rates(v_hat) * m_hat  # (12)
-
-
-@dataclass
-class AMSGradOriginal(Adam):
-    """Adam whose rates never grow: it keeps the largest v, and the bias of both averages."""
-
-    paper = "Reddi et al. 2018, Algorithm 2"
-    vectors = ("m", "v", "w")
-
-    @elementwise
-    def last_rates(self, _m, _v, w):
-        return self.rates(w)
-
-    @elementwise
-    def update(self, m, v, w, g):
-        m, v = moments(m, v, g, self.beta1, self.beta2)  # (10)
-        w = namespace(v).maximum(w, v)  # (13)
-        return m, v, w, -self.rates(w) * m  # (14)
-
-
-@dataclass
-class AMSGrad(AMSGradOriginal):
-    """AMSGradOriginal with both biases corrected after the maximum, as in PyTorch."""
-
-    paper = "PyTorch's Adam, amsgrad; Liang et al. section 4.1.3"
-
-    @elementwise
-    def last_rates(self, _m, _v, w):
-        return self.rates(unbiased(w, self.beta2, self.t))
-
-    @elementwise
-    def update(self, m, v, w, g):
-        m, v = moments(m, v, g, self.beta1, self.beta2)  # (10)
-        w = namespace(v).maximum(w, v)  # (13)
-        m_hat, w_hat = unbiased(m, self.beta1, self.t), unbiased(w, self.beta2, self.t)
-        return m, v, w, -self.rates(w_hat) * m_hat  # (15)
-
-
-@dataclass
-class AMSGradCorrected(AMSGradOriginal):
-    """AMSGradOriginal with both biases corrected before the maximum, as in optax."""
-
-    paper = "optax' amsgrad"
-
-    @elementwise
-    def update(self, m, v, w, g):
-        m, v = moments(m, v, g, self.beta1, self.beta2)  # (10)
-        m_hat, v_hat = unbiased(m, self.beta1, self.t), unbiased(v, self.beta2, self.t)
-        w = namespace(v).maximum(w, v_hat)  # (16)
-        return m, v, w, -self.rates(w) * m_hat  # (16)
-
-
-@dataclass
-class CUSAdam(Adam):
-    """Adam with the bias left in the averaged gradient: lr warmed up by 1 - beta1^t."""
-
-    paper = "Sasse section 3.2"
-
-    @elementwise
-    def update(self, m, v, g):
-        m, v = moments(m, v, g, self.beta1, self.beta2)  # (10)
-        return m, v, -self.rates(unbiased(v, self.beta2, self.t)) * m  # (17)

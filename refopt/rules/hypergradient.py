@@ -287,7 +287,7 @@ class Window(Rule):
     @property
     def eta(self):  # type: ignore[override]
         """The step size of the base; 0 before the first."""
-        return self.inner.eta
+        return self.inner.eta if self.t else 0.0
 
     def adapted(self, s_old, s):
         """Return the new rate (0-d) from the last two windows (n,); a first window finds s_old = 0."""

@@ -1,4 +1,4 @@
-"""Follow the tangent to its root: in one variable, along one direction, and along one direction for each coordinate.
+"""Follow the tangent to its root: in one variable, in n, and along one direction.
 
 Problem
     find a root of φ, of one variable or of n; or minimise f, whose minimisers are roots of the gradient g.
@@ -27,45 +27,52 @@ Derivation
     This is Polyak's step, found without convexity and without a minimum in mind.
 
     At a minimum, n functions vanish: the components g_i of the gradient. Their gradients h_i are the rows
-    of the Hessian H. Newton solves the n tangent planes together, H (x⁺ - x) = -g, which costs n products
-    with H or a factorisation. Instead let (3) solve each of them alone, all with one d, and keep from the
-    i-th solution its i-th coordinate:
+    of the Hessian H. Newton solves the n tangent planes together,
 
-        α_i = d_i / ⟨h_i, d⟩ = d_i / (H d)_i,                                                        (5)
-        x_i⁺ = x_i - α_i g_i.                                                                        (6)
+        H p = -g,    x⁺ = x + p.                                                                     (5)
 
-    One product H d gives all n denominators. Where d is a multiple of H⁻¹ g, (6) is Newton's step, exactly;
+    n products with H, one for each unit vector, give its columns. If H is singular the planes meet in many points, or
+    in none; the pseudo-inverse takes the nearest point of the least residual, p = -H† g.
+
+    Or let (3) solve each plane alone, all with one d, and keep from the i-th solution its i-th coordinate:
+
+        α_i = d_i / ⟨h_i, d⟩ = d_i / (H d)_i,                                                        (6)
+        x_i⁺ = x_i - α_i g_i.                                                                        (7)
+
+    One product H d gives all n denominators. Where d is a multiple of H⁻¹ g, (7) is Newton's step, exactly;
     where H is diagonal, α_i = 1/h_ii for every d with d_i ≠ 0. The best guess of where the solution lies is
-    the last move; (5) keeps a coordinate that did not move where it is, so that one gets its own gradient:
+    the last move; (6) keeps a coordinate that did not move where it is, so that one gets its own gradient:
 
-        d_i = (x_t - x_{t-1})_i, and -g_i where that is 0, as in the first step.                     (7)
+        d_i = (x_t - x_{t-1})_i, and -g_i where that is 0, as in the first step.                     (8)
 
 Rule
-    newton (2), in one variable; DirectionalNewton (4); SecondOrderDirectionalNewton (5)-(7), where (H d)_i = 0
-    gives α_i = 0. f_star=None takes f* from the problem. `newton(df, ddf, x)` minimises.
+    newton (2), in one variable; DirectionalNewton (4); Newton (5); SecondOrderDirectionalNewton (6)-(8), where
+    (H d)_i = 0 gives α_i = 0. f_star=None takes f* from the problem. `newton(df, ddf, x)` minimises.
 
 Assumes
     (2): φ' ≠ 0 at the root and x near it. Then the error is squared in every step, e⁺ ≈ φ''/(2φ') e²; for the
     square root of a, φ = x² - a, e⁺ = e²/(2x) exactly. (4) has the order of (2) where ∇φ ≠ 0 at the root; on
-    |x|² - 1 it is Heron's iteration for |x|. (5)-(6): H nearly diagonal, or d nearly along H⁻¹ g.
+    |x|² - 1 it is Heron's iteration for |x|. (5) has order 2, too, where H is invertible at the solution and
+    Lipschitz; a quadratic it solves in one step. (6)-(7): H nearly diagonal, or d nearly along H⁻¹ g.
 
 Fails when
     the root is multiple: f - f* at a minimum has a double one, and (2), (4) only halve the error; twice the
     step restores the order. φ' vanishes on the way: the tangent leads far off. (4) goes uphill where f < f*, for
-    it wants the level, and runs away where the level does not exist. (5) is signed: a coordinate may climb, to a
+    it wants the level, and runs away where the level does not exist. (5) and (6) are signed: x may climb, to a
     maximum or a saddle point, which are roots of the gradient too. (H d)_i near 0 gives a step of any
-    length, and off the diagonal this happens: there is no theorem for (5)-(7) on general quadratics.
+    length, and off the diagonal this happens: there is no theorem for (6)-(8) on general quadratics.
+    Far from the solution (5) overshoots: on √(1 + x²), from |x| > 1 on, ever further.
 
 Cost
-    newton: φ and φ' a step. DirectionalNewton: one gradient and one inner product. SecondOrderDirectionalNewton:
-    one gradient and one Hessian-vector product, two gradients more where the oracle has none of its own;
-    one vector. No host synchronisation.
+    newton: φ and φ' a step. DirectionalNewton: one gradient and one inner product. Newton: one gradient, n
+    Hessian-vector products, n² numbers and O(n³) operations: for n up to 1000. Where the oracle has no such
+    product of its own it is the difference of two gradients. SecondOrderDirectionalNewton: one gradient and
+    one product; one vector. No host synchronisation.
 
 Differs from the paper / from the authors' code in
-    Sasse's eqs. 2.27-2.29 divide vectors by vectors: (5), as in eq. 2.30, is how to read them. He takes d for
-    the last update; (7) takes the move that happened, after a projection, and the exception for
-    coordinates at rest is ours. Newton in n variables is not here: without a factorisation it is n products
-    a step, and what (5) gives for one is the point of the family.
+    Sasse's eqs. 2.27-2.29 divide vectors by vectors: (6), as in eq. 2.30, is how to read them. He takes d for
+    the last update; (8) takes the move that happened, after a projection, and the exception for
+    coordinates at rest is ours. He has (5) only as what (6) avoids; it is here to be compared with.
 
 References
     J. M. Ortega, W. C. Rheinboldt 1970, Iterative solution of nonlinear equations in several variables.
@@ -112,6 +119,31 @@ class DirectionalNewton(Rule):
 
 
 @dataclass
+class Newton(Rule):
+    """-H⁻¹ g: all n tangent planes at once, by the whole Hessian."""
+
+    paper = "Ortega & Rheinboldt 1970; Sasse section 2.6"
+    units = {}
+
+    def start(self, x, oracle):
+        if len(x) > 1000:
+            raise ValueError(
+                f"Newton builds the whole Hessian, here of {len(x)} variables:"
+                " pass SecondOrderDirectionalNewton, which needs one product with it, or at most 1000 variables"
+            )
+        super().start(x, oracle)
+
+    def step(self, x, oracle):
+        _f, g = oracle(x)
+        xp = namespace(x)
+        H = xp.stack([oracle.hvp(x, e) for e in xp.eye(len(x), dtype=x.dtype)])
+        p = -xp.linalg.pinv(H, len(x) * xp.finfo(x.dtype).eps) @ g  # (5)
+        self.eta = 1.0
+        self.t += 1
+        return xp.where((H == 0).all(axis=1), xp.zeros_like(p), p)  # no rounding where f does not depend on x_i
+
+
+@dataclass
 class SecondOrderDirectionalNewton(Rule):
     """d_i/(H d)_i for each coordinate, with the last move for d: the Hessian's rows, one at a time."""
 
@@ -125,8 +157,8 @@ class SecondOrderDirectionalNewton(Rule):
     def step(self, x, oracle):
         _f, g = oracle(x)
         move = x - self.last_x
-        d = namespace(x).where(move == 0, -g, move)  # (7)
-        self.eta = ratio(d, oracle.hvp(x, d))  # (5)
+        d = namespace(x).where(move == 0, -g, move)  # (8)
+        self.eta = ratio(d, oracle.hvp(x, d))  # (6)
         self.last_x = x.copy()
         self.t += 1
-        return -self.eta * g  # (6)
+        return -self.eta * g  # (7)
