@@ -178,9 +178,10 @@ class Race:
         ylabel = "f" if problem.f_star is None else "f - f*"
         path = self.out or Path(f"race-{self.problem}.png")
         draw_race(gaps, etas, path, f"{self.problem}, {self.steps} steps", ylabel)
-        print(f"{'rule':40} {'best ' + ylabel:>12} {'last ' + ylabel:>12} {'last eta':>12}")
+        width = max(len(label) for label in gaps)
+        print(f"{'rule':{width}} {'best ' + ylabel:>12} {'last ' + ylabel:>12} {'last eta':>12}")
         for label, gap in gaps.items():
-            print(f"{label:40} {np.nanmin(gap):12.4e} {gap[-1]:12.4e} {etas[label][-1]:12.4e}")
+            print(f"{label:{width}} {np.nanmin(gap):12.4e} {gap[-1]:12.4e} {etas[label][-1]:12.4e}")
         print(f"drawn in {path}")
 
     def run_one(self, rule: Rule, problem: Any, f_star: float) -> tuple[np.ndarray, np.ndarray]:

@@ -6,6 +6,7 @@ Colours are Okabe and Ito's, which colour-blind readers can tell apart; line sty
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,14 @@ def positive_log(ax: Axes, curves: list[np.ndarray]) -> None:
         ax.set_yscale("log")
 
 
+def legend(fig: Figure, ax: Axes) -> None:
+    """Name the curves of one panel below all panels: in two columns, or in one where names are long."""
+    curves, names = ax.get_legend_handles_labels()
+    columns = 2 if all(len(name) < 50 for name in names) else 1
+    names = [fill(name, 110) for name in names]
+    fig.legend(curves, names, loc="outside lower center", ncols=columns, fontsize="small")
+
+
 def draw_runs(runs: dict[str, Path], path: Path, title: str) -> None:
     """Draw loss, accuracy and step size of runs, given by name and folder, into one picture.
 
@@ -73,21 +82,25 @@ def draw_runs(runs: dict[str, Path], path: Path, title: str) -> None:
     positive_log(eta, etas)
     for ax in (loss, accuracy):
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    fig.legend(*loss.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize="small")
+    legend(fig, loss)
     save(fig, path)
 
 
 def draw_race(gaps: dict[str, np.ndarray], etas: dict[str, np.ndarray], path: Path, title: str, ylabel: str) -> None:
-    """Draw f - f* after each step (T + 1,) and the step sizes (T,) of rules, by name, into one picture."""
+    """Draw f - f* after each step (T + 1,) and the step sizes (T,) of rules, by name, into one picture.
+
+    A gap that rounding has made 0 or negative is drawn as the least positive one of all.
+    """
     fig, (gap_axes, eta_axes) = figure(2, title)
+    floor = min((gap[gap > 0].min() for gap in gaps.values() if (gap > 0).any()), default=0.0)
     for k, name in enumerate(gaps):
         gap, eta = gaps[name], etas[name]
-        shown = (gap > 0) & (gap < 1e4 * gap[0])  # a rule that diverges leaves the picture
-        gap_axes.plot(np.arange(len(gap)), np.where(shown, gap, np.nan), **style(k), label=name)
+        shown = gap < 1e4 * gap[0]  # a rule that diverges leaves the picture
+        gap_axes.plot(np.arange(len(gap)), np.where(shown, np.maximum(gap, floor), np.nan), **style(k), label=name)
         eta_axes.plot(np.arange(1, len(eta) + 1), np.where(eta > 0, eta, np.nan), **style(k), label=name)
     gap_axes.set(xlabel="step", ylabel=ylabel)
     eta_axes.set(xlabel="step", ylabel="step size η")
     positive_log(gap_axes, list(gaps.values()))
     positive_log(eta_axes, list(etas.values()))
-    fig.legend(*gap_axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize="small")
+    legend(fig, gap_axes)
     save(fig, path)
