@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from inspect import getsourcefile
-from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union
 
@@ -21,13 +20,10 @@ from refopt import (
     RULES,
     FiniteSum,
     GradientDescent,
-    NonFiniteError,
     Rule,
     Shuffled,
     SPSMax,
     array_module,
-    descend,
-    to_host,
 )
 from refopt.rule import Rate
 
@@ -35,6 +31,7 @@ from .checkpoint import Checkpoint, RunError
 from .logs import read_table
 from .options import Options, setup
 from .plots import draw_race, draw_runs
+from .race import race, race_scipy
 from .spec import command_name, parse_rate, parse_rule, short
 from .train import Result, fit
 
@@ -147,7 +144,7 @@ class Eval:
 
 @dataclass
 class Race:
-    """Run rules on a convex problem, and draw f - f* and their step sizes."""
+    """Run rules on a convex problem, and draw f - f* by evaluations of f and its gradient, and their step sizes."""
 
     problem: tyro.conf.Positional[Literal[tuple(PROBLEMS)]]  # type: ignore[valid-type]
     """The problem."""
@@ -155,6 +152,8 @@ class Race:
     """Rules: names such as sps-max, or with hyper-parameters such as "SPSMax(c=1)"."""
     steps: int = 200
     """Steps each rule takes."""
+    scipy: str = ""
+    """Methods of scipy.optimize.minimize to run beside them, such as bfgs,l-bfgs-b,cg."""
     batch: int | None = None
     """Terms in a mini-batch, for problems that are sums; by default all of them."""
     seed: int = 0
@@ -170,36 +169,26 @@ class Race:
         """Run, draw, and print the last gaps."""
         if not self.rules or self.steps < 1:
             raise ValueError("name at least one rule, and at least one step")
+        if self.scipy and self.batch is not None:
+            raise ValueError("SciPy's methods see the whole problem: leave out --batch or --scipy")
         problem = PROBLEMS[self.problem]().to(array_module(self.device), np.dtype(self.dtype))
-        f_star = problem.f_star or 0.0
-        gaps, etas = {}, {}
-        for rule in map(parse_rule, self.rules):
-            gaps[short(rule)], etas[short(rule)] = self.run_one(rule, problem, f_star)
-        ylabel = "f" if problem.f_star is None else "f - f*"
-        path = self.out or Path(f"race-{self.problem}.png")
-        draw_race(gaps, etas, path, f"{self.problem}, {self.steps} steps", ylabel)
-        width = max(len(label) for label in gaps)
-        print(f"{'rule':{width}} {'best ' + ylabel:>12} {'last ' + ylabel:>12} {'last eta':>12}")
-        for label, gap in gaps.items():
-            print(f"{label:{width}} {np.nanmin(gap):12.4e} {gap[-1]:12.4e} {etas[label][-1]:12.4e}")
-        print(f"drawn in {path}")
-
-    def run_one(self, rule: Rule, problem: Any, f_star: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return f - f* of the whole problem at x_0 .. x_T, evaluated outside the rule's count, and eta_1 .. eta_T."""
         oracle = problem
         if self.batch is not None:
             if not hasattr(problem, "sample"):
                 raise ValueError(f"{self.problem} is not a sum of terms: leave out --batch")
             oracle = FiniteSum(problem, Shuffled(problem.n, self.batch, self.seed))
-        gaps, etas = [float(problem.value(problem.x0)) - f_star], []
-        try:
-            for step in islice(descend(rule, oracle, problem.x0), self.steps):
-                with np.errstate(all="ignore"):
-                    gaps.append(float(problem.value(step.x)) - f_star)
-                etas.append(float(to_host(step.eta).mean()))
-        except NonFiniteError as error:
-            print(f"stopped early: {error}", file=sys.stderr)
-        return np.array(gaps), np.array(etas or [np.nan])
+        raced = {short(rule): race(rule, problem, oracle, self.steps) for rule in map(parse_rule, self.rules)}
+        for method in self.scipy.split(",") if self.scipy else ():
+            raced[f"SciPy's {method}"] = race_scipy(method, PROBLEMS[self.problem](), self.steps)
+        gap = "f" if problem.f_star is None else "f - f*"
+        path = self.out or Path(f"race-{self.problem}.png")
+        draw_race(raced, path, f"{self.problem}, {self.steps} steps", gap)
+        width = max(map(len, raced))
+        print(f"{'rule':{width}} {'best ' + gap:>12} {'last ' + gap:>12} {'last eta':>12} {'evaluations':>12}")
+        for label, run in raced.items():
+            eta = f"{run.eta[-1]:12.4e}" if len(run.eta) else f"{'-':>12}"
+            print(f"{label:{width}} {np.nanmin(run.gap):12.4e} {run.gap[-1]:12.4e} {eta} {run.evaluations[-1]:12}")
+        print(f"drawn in {path}")
 
 
 @dataclass

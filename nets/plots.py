@@ -17,6 +17,7 @@ from matplotlib.ticker import MaxNLocator
 
 from .checkpoint import replacing
 from .logs import read_table
+from .race import Raced
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 LINES = ("-", "--", "-.", ":")
@@ -86,21 +87,20 @@ def draw_runs(runs: dict[str, Path], path: Path, title: str) -> None:
     save(fig, path)
 
 
-def draw_race(gaps: dict[str, np.ndarray], etas: dict[str, np.ndarray], path: Path, title: str, ylabel: str) -> None:
-    """Draw f - f* after each step (T + 1,) and the step sizes (T,) of rules, by name, into one picture.
+def draw_race(raced: dict[str, Raced], path: Path, title: str, ylabel: str) -> None:
+    """Draw f - f* by evaluations, and the step sizes by steps, of rules by name, into one picture.
 
     A gap that rounding has made 0 or negative is drawn as the least positive one of all.
     """
     fig, (gap_axes, eta_axes) = figure(2, title)
-    floor = min((gap[gap > 0].min() for gap in gaps.values() if (gap > 0).any()), default=0.0)
-    for k, name in enumerate(gaps):
-        gap, eta = gaps[name], etas[name]
-        shown = gap < 1e4 * gap[0]  # a rule that diverges leaves the picture
-        gap_axes.plot(np.arange(len(gap)), np.where(shown, np.maximum(gap, floor), np.nan), **style(k), label=name)
-        eta_axes.plot(np.arange(1, len(eta) + 1), np.where(eta > 0, eta, np.nan), **style(k), label=name)
-    gap_axes.set(xlabel="step", ylabel=ylabel)
+    floor = min((run.gap[run.gap > 0].min() for run in raced.values() if (run.gap > 0).any()), default=0.0)
+    for k, (name, run) in enumerate(raced.items()):
+        shown = run.gap < 1e4 * run.gap[0]  # a rule that diverges leaves the picture
+        gap_axes.plot(run.evaluations, np.where(shown, np.maximum(run.gap, floor), np.nan), **style(k), label=name)
+        eta_axes.plot(np.arange(1, len(run.eta) + 1), np.where(run.eta > 0, run.eta, np.nan), **style(k), label=name)
+    gap_axes.set(xlabel="evaluations of f and its gradient", ylabel=ylabel)
     eta_axes.set(xlabel="step", ylabel="step size η")
-    positive_log(gap_axes, list(gaps.values()))
-    positive_log(eta_axes, list(etas.values()))
+    positive_log(gap_axes, [run.gap for run in raced.values()])
+    positive_log(eta_axes, [run.eta for run in raced.values()])
     legend(fig, gap_axes)
     save(fig, path)
