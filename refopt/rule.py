@@ -38,6 +38,8 @@ class Rule(SciPyMethod):
     units: ClassVar[dict[str, tuple[int, int]] | None] = None
     """The rule's law of units. Run on c f(s z), with every field named here multiplied by c^p s^q, and a `base` by
     its own law, it takes the steps it takes on f(x), divided by s. None: it holds absolute constants, no such law."""
+    steered: ClassVar[bool] = False
+    """Whether a step is lr times a direction in which lr has no part: then a rule around it may steer lr."""
     eta = 0.0
     """The step size of the last step, 0-d or one per coordinate (n,): an output, not a state."""
     t = 0

@@ -192,6 +192,8 @@ def test_race_ends_a_rule_that_diverges_and_draws_the_rest(refopt):
         (["race", "quadratic", "sgd"], "'sgd' is no rule"),
         (["race", "quadratic", "polyak", "--batch", "2"], "is not a sum of terms"),
         (["race", "quadratic", "polyak", "--out", "missing/r.png"], "cannot write missing/r.png"),
+        (["race", "quadratic", "polyak", "--scipy", "sgd"], "SciPy cannot run 'sgd' here (Unknown solver sgd)"),
+        (["race", "least-squares", "polyak", "--scipy", "cg", "--batch", "2"], "leave out --batch or --scipy"),
     ],
 )
 def test_what_goes_wrong_is_one_sentence(refopt, arguments, sentence):

@@ -248,6 +248,21 @@ def test_start_forgets_everything(kind, source):
     assert repr(rule) == repr(kind()), "a hyper-parameter changed"
 
 
+@pytest.mark.parametrize("kind", [kind for kind in RULES if isinstance(getattr(kind, "lr", None), float)])
+def test_a_rule_says_whether_its_steps_are_lr_times_a_direction(kind):
+    """Twice the lr with the same state: twice the displacement, bit for bit."""
+    problem, rule, twice = family(), kind(), kind(lr=2 * kind.lr)
+    x, steered = problem.x0, True
+    rule.start(x, problem)
+    for _ in range(STEPS):
+        twice.start(x, problem)
+        twice.load(rule.state())
+        d, doubled = rule.step(x, problem), twice.step(x, problem)
+        steered = steered and np.array_equal(doubled, 2 * d)
+        x = x + d
+    assert steered == kind.steered
+
+
 @every_rule
 def test_before_the_first_step_eta_is_0(kind):
     rule, problem = kind(), family()

@@ -11,7 +11,31 @@ import pytest
 from runs import trajectory
 from scipy.fft import dct
 
-from refopt import RULES, GradientDescent, Rule, SPSSmoothReleased, problems
+from refopt import (
+    ALIG,
+    BB1,
+    RULES,
+    AdaDelta,
+    AdaGrad,
+    Adam,
+    AdamHD,
+    AdaSecant,
+    AdaSecantTheory,
+    Armijo,
+    GradientDescent,
+    GradientDescentHD,
+    HeavyBall,
+    NTLRLookAhead,
+    Polyak,
+    RMSProp,
+    Rule,
+    SecondOrderDirectionalNewton,
+    SecondOrderDirectionalSecant,
+    SimpleAdaSecant,
+    SPSMax,
+    SPSSmoothReleased,
+    problems,
+)
 from refopt.oracle import Block, Wrapper
 
 QUADRATIC = problems.quadratic_exact()
@@ -62,7 +86,7 @@ CHOSEN = {  # values that decide some of the first 40 steps from there
     "lr": 0.1, "meta_lr": 1e-8, "eta_max": 0.1, "delta_init": 0.1, "eta_init": 0.002, "delta": 4.0, "eps": 4.0,
     "f_star": 0.75, "tau_0": 0.05, "tau_min": 0.02, "tau_max": 2.0, "eps_root": 4.0, "v_init": 4.0, "threshold": 0.25,
 }  # fmt: skip
-CHOSEN_IN = {"Goldstein": {"eta_init": 0.05, "eta_max": 0.05}}  # its steps double and come down again
+CHOSEN_IN = {"Goldstein": {"eta_init": 0.01, "eta_max": 0.05}}  # its steps double, are capped, and come down again
 CHOSEN_IN |= {name: {"lr": 0.001} for name in ("GradientDescentHD", "HeavyBallHD", "NesterovHD")}  # far below 2/L
 CALM = {"meta_lr": 1e-7, "base": GradientDescent(0.01)}  # far from the solution, rates that raise themselves leap
 CALM_IN = {"NTLR": {"period": 4}, "NTLRReleased": {"period": 4}, "AdamHDReleased": {"meta_lr": 1e-3}}
@@ -84,6 +108,31 @@ def same_steps(rule, other, c, s):
     x = trajectory(rule, QUADRATIC, START, 40).x
     z = trajectory(other, Rescaled(QUADRATIC, c, s), START / s, 40).x
     return np.array_equal(z, x / s)
+
+
+RATE, UNIT = {"lr": (-1, -2)}, {"lr": (0, -1), "eps": (1, 1)}
+CATALOGUE = {  # by dimensions: f is c times a number, x one over s, hence g c s, and a rate x/g
+    GradientDescent: RATE, HeavyBall: RATE, BB1: RATE, NTLRLookAhead: RATE, SimpleAdaSecant: RATE,
+    Armijo: {"eta_init": (-1, -2)}, Polyak: {"f_star": (1, 0)}, SPSMax: {"eta_max": (-1, -2)},
+    ALIG: {"eta_max": (-1, -2), "delta": (2, 2)}, GradientDescentHD: RATE | {"meta_lr": (-3, -4)},
+    AdaGrad: UNIT, RMSProp: UNIT, Adam: UNIT, AdaDelta: {"eps_u": (0, -2), "eps_root": (2, 2)},
+}  # fmt: skip
+LAWLESS = {  # rules of absolute numbers, and one of other rules
+    "AdaSecantTheory", "AdaSecantLagged", "AdaSecant", "Switch",
+    "SPSSmoothReleased", "SimpleAdaSecantReleased", "SimpleAdaSecantNormalized", "StochasticBBReleased",
+    "AdaSecantThesis", "AdaSecantThesisCorrected", "SLSReleased", "NTLRReleased",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", CATALOGUE)
+def test_the_laws_are_those_that_dimensions_give(kind):
+    """IV1: a rate has 1/(c s²), a gap c, a squared gradient (c s)², Adam's rate 1/s. AdaDelta: Zeiler 2012."""
+    assert (kind.units or {}).items() >= CATALOGUE[kind].items()
+
+
+def test_no_rule_has_lost_its_law():
+    """IV1: nobody is missing below who should be there."""
+    assert {kind.__name__ for kind in RULES if kind.units is None} == LAWLESS
 
 
 @pytest.mark.parametrize("kind", LAWFUL)
@@ -148,6 +197,10 @@ SIGNED_PERMUTATION = np.array([[0, 0, 1, 0], [-1, 0, 0, 0], [0, 0, 0, -1], [0, 1
 WITHIN_BLOCKS = np.array([[0, 1, 0, 0], [-1, 0, 0, 0], [0, 0, 0, -1], [0, 0, 1, 0]], float)
 BLOCKWISE = {"SimpleAdaSecantNormalized", "AdamHDReleased", "AdaSecant"}  # blocks are not exchangeable
 ONE_SIDED = {"AdaSecant"}  # a mean gradient that starts at +ε: to turn an axis round matters, by about ε
+BY_COORDINATE = (
+    AdaGrad, RMSProp, AdaDelta, Adam, AdamHD, SecondOrderDirectionalNewton, SecondOrderDirectionalSecant,
+    AdaSecantTheory, AdaSecant, SignDescent,
+)  # fmt: skip
 NEVER_MOVES = {"AdaSecantTheory", "AdaSecantLagged"}  # without mini-batches
 
 
@@ -167,6 +220,7 @@ def test_only_a_rule_with_one_step_size_for_all_coordinates_commutes_with_rotati
     Cf. Duchi, Hazan, Singer 2011. Q the cosine transform, 12 steps from x0.
     """
     off, scalar = miss(kind, ROTATION)
+    assert scalar != issubclass(kind, BY_COORDINATE)
     if kind.__name__ in NEVER_MOVES:
         assert off == abs(QUADRATIC.x0 - ROTATION @ (ROTATION.T @ QUADRATIC.x0)).max(), "it has moved"
         return

@@ -40,21 +40,22 @@ Rule
 Assumes
     AMSGrad (5), with β₁ = 0 and lr_t = lr/√t, convex f_t on a box of side D: regret at most
     D²√T/(2lr) Σ_i √w_{T,i} + (lr/2) Σ_t Σ_i g_t²/√(t w_t). Where ε = ε_r = 0, a constant factor in the gradient changes
-    nothing, and be it another in each coordinate.
+    nothing, even a different one in each coordinate.
 
 Fails when
     lr is constant: |d| ≈ lr also next to the solution. With β₁ = β₂ = 0 and ε = 0 Adam is -lr sign(g), and on x²/2 can
     jump between ±lr/2 for ever; under a constant gradient every step of Adam is -lr sign(g), whatever t is. Gradients
     that grow like (β₂/β₁)ᵗ drive it fastest: |d| ≤ 7.3 lr for the default β. Rare large gradients: on f_t = 3x at every
-    third step and -x otherwise, x in [-1, 1], Adam with β₁ = 0, β₂ = 0.1 and lr_t = lr/√t is back at 1, the worst
-    point, after every three; AMSGrad goes to -1.
+    third step and -x otherwise, x in [-1, 1], from 1 on, Adam with β₁ = 0, β₂ = 0.1 and lr_t = lr/√t is back at 1, the
+    worst point, after every three; AMSGrad goes to -1.
 
 Cost
     One gradient a step. Memory: m and v; w too in AMSGrad. No host synchronisation.
 
 Differs from the paper / from the authors' code in
     Reddi et al. have no ε. Sasse's eq. 2.17, |d| ≲ lr, is no bound, and eqs. 2.20 and A.5, d → 0, are wrong: see above.
-    His CUS-Adam with AMSGrad is AMSGrad with the warmed-up lr.
+    CUS-Adam with AMSGrad, which the thesis' code allows, is AMSGrad with the warmed-up lr. CLR-Adam there is
+    Adam(Cycle(1e-4, 0.03, n)), by a scheduler of its own: see `schedules`.
 
 References
     D. P. Kingma, J. Ba 2015, Adam, arXiv:1412.6980. L. Balles, P. Hennig 2018, Dissecting Adam, arXiv:1705.07774.

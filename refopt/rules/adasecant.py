@@ -13,18 +13,23 @@ Derivation
         E[z] ← (1 - 1/τ) E[z] + z/τ,                                                                  (2)
 
     and the gradient g is drawn towards its average m = E[g], as g̃ = m + w (g - m). With g' from the next batch, an
-    independent estimate at the same x, E (g̃ - g')² is least at w = E[(g - m)(g' - m)] / E[(g - m)²], and γ = 1/w - 1 is
+    independent estimate at the same x, E (g̃ - g')² is least at w = E[(g - m)(g' - m)] / E[(g - m)²], and γ = 1/w - 1
+    is
 
         γ = E[(g - g')(g - m)] / E[(g - m)(g' - m)],                                                  (3)
         g̃ = (g + γ m) / (1 + γ).                                                                      (4)
 
-    The mean of a quotient is, to first order in the spread, E[s]/E[a] - Cov(a, s)/E[a]². Root mean squares cannot
-    vanish by cancellation; put in place of the means, and E[a s] in place of the covariance, they make it
+    What g and g' have in common is how far m lags behind ∇f(x): without a lag w is 0 and g̃ = m, with a great one
+    w → 1 and g̃ = g.
+
+    The mean of a quotient is, to second order in the spread, E[s]/E[a] - Cov(a, s)/E[a]² + Var(a) E[s]/E[a]³. The last
+    term is left out, though for a = h s it cancels the one before. Root mean squares cannot vanish by cancellation;
+    put in place of the means, and E[a s] in place of the covariance, they make the rest
 
         α = √E[s²] / √E[a²] - E[a s] / E[a²],                                                         (5)
         d = -α g̃.                                                                                     (6)
 
-    While moves keep their sign, E[s]² ≈ E[s²] and the past is forgotten; if they alternate, it is remembered:
+    While moves are alike, E[s]² ≈ E[s²] and the past is forgotten; if their signs alternate, it is remembered:
 
         τ ← (1 - E[s]² / E[s²]) τ + 1,    clipped to [1.5, 10⁷],                                      (7)
         τ ← 2.2  where |g - m| > 2 √(E[g²] - m²), or the same of a.                                   (8)
@@ -34,17 +39,22 @@ Derivation
         α = (1 - ρ) √E[s²] / √E[a²].                                                                  (9)
 
     The better gradients tell the curvature, the shorter the step: without noise a = h s, so ρ = 1 and α = 1/h - 1/h
-    = 0. E[a s] is not the covariance; E[a] E[s] comes on top of it, and is all there is then. Noise does not help: of
-    size σ ≫ h |s| it makes E[a²] ≈ 2σ² and ρ ≈ 0, so |α g| ≈ √E[s²] |g| / (√2 σ), with |g| ≈ σ a fraction 1/√2 of
-    the last moves. They shrink geometrically, wherever x is. (With a of the other sign ρ = -1, and α = 2/h makes x jump
-    about its target for ever.) Against that, E[a s] may pair each move with the difference before it,
+    = 0. (E[a s] is the covariance plus E[a] E[s]. The covariance alone would leave α = E[s]²/(h E[s²]), Newton's 1/h
+    for equal moves.) Noise does not help. Of size σ ≫ h |s|, it is in the move as well as in the difference, s =
+    -α e_last and a = e - e_last: so E[a²] ≈ 2σ², E[a s] ≈ ασ², ρ is near 1/√2, and |α g| ≈ (1 - ρ) √E[s²]/√2 is a
+    fifth to a third of the last moves. They shrink geometrically, wherever x is. (With a of the other sign ρ = -1, and
+    α = 2/h makes x jump about its target for ever.) Against that, E[a s] may pair each move with the difference before
+    it,
 
         E[a s] ← (1 - 1/τ) E[a s] + a_last s / τ:                                                     (10)
 
-    it does not cancel, but then nothing keeps α ≥ 0, nor below 2/h.
+    it does not cancel. Under the same noise ρ ≈ -1/√2, and α grows by up to 1.2 a step until h s shows in E[a²];
+    nothing keeps α ≥ 0, nor below 2/h.
 
-    The authors' code pairs like that, and adds normalised gradients, corrected averages, and bounds. Its lines, with
-    ε = 10⁻⁷ and steps t = 1, 2, ...; q belongs to a block (a layer's weight or bias) of B, and starts as its |g|²:
+    The authors' code pairs like that, and adds normalised gradients, corrected averages, and bounds. There are B
+    blocks (a layer's weight, or its bias), each with a q that starts as its first |g|²; π is the weight that E[n]
+    still gives to its start, so 1 - π corrects the bias, as 1 - βᵗ does in `adam`. With ε = 10⁻⁷ and steps
+    t = 1, 2, ..., its lines are
 
         g ← g min{1, clip B / Σ_blocks |g|},                                                          (11)
         n = g / (√(q / (1 - 0.995ᵗ)) + ε),    q ← 0.995 q + 0.005 |n|²,                               (12)
@@ -59,38 +69,41 @@ Derivation
         d = -α c / r,                                                                                 (21)
         τ' = (1 - E[s]² / (E[s²] + ε)) τ + 1 + ε,                                                     (22)
         outlier: |n - m| > 2 √(E[n²]/(1 - π) - m²), or the same of k,                                 (23)
-        τ' ← min{τ', 2.5} if τ' > 2.5 else τ' + 1 + ε,    of outliers,                                (24)
+        τ' ← 2.5 if τ' > 2.5 else τ' + 1 + ε,    of outliers,                                         (24)
         τ ← τ' clipped to [1.5, 10⁷].                                                                 (25)
 
 Rule
     AdaSecantTheory (1)-(8); AdaSecantLagged, with (10); AdaSecant (11)-(25), the form to use; its fields
     are the clip of (11), the cap of (15) and the 25 of (20). It starts with π = 1 - 2ε, τ = 2.1 (1 + ε); with E[s],
-    E[s²], A at 0, and the other averages, c and n_last at ε.
+    E[s²], A at 0, and the other averages, c and n_last at ε. `eta` reports α, which (21) divides by r and multiplies
+    by the normalised c.
 
 Assumes
     Nothing is proved. In (9), 0 ≤ α ≤ 2 √E[s²]/√E[a²]. By (7), unclipped, moves with E[s] = 0 make τ count the steps,
     and (2) the plain mean; equal moves make τ = 1, no memory.
 
 Fails when
-    AdaSecantTheory: always, see (9). The first difference is 0, and so is the first rate; without mini-batches x
-    never moves at all. AdaSecantLagged can go uphill; with (4) left out its rates drift up to 2/h
-    and beyond, and x wanders off; with it they may die too, later. AdaSecant is held together
-    by its bounds: its first rate is near √2.1 whatever f is, the second may be 6 (on 2x²), and only r, AdaGrad's sum
-    of squares, calms it down.
+    AdaSecantTheory: always, see (9). The first difference is 0, and so is the first rate; without mini-batches x never
+    moves at all. Started cold it leaps first: in the second step a is noise alone, and α = |g̃₁| / (√2 |a|) of the
+    first g̃, on x²/4 with σ = 0.1 from 1 to about 200, and dies there. AdaSecantLagged can go uphill; with (4) left
+    out its rates drift up to 2/h and beyond, and x wanders off; with it they may die too, later. AdaSecant is held
+    together by its bounds: its first rate is near √2.1 where n² ≫ ε, and falls to 0.15 in blocks of more than some 50
+    000 coordinates; the second may be 6 (on 2x²), and by the fifth most may be at the bound of 25. Rates fall as moves
+    do, by (20); r, AdaGrad's sum of squares, acts once Σ c² exceeds 1.
 
 Cost
     AdaSecant: one gradient a step, 17 vectors. The theory: two gradients (g' by `peek`), 12 vectors, one more if
     lagged. No host synchronisation.
 
 Differs from the paper / from the authors' code in
-    The move s is the one that happened, also under a projection; the authors' code takes d for it. Sasse leaves
-    open: the sign of a (here eq. 2.36), the first a (here 0), the first s (-g̃, a step of rate 1), and the place of
-    (8) (here after (7), from the new averages). 0/0 is 0; 1 + γ = 0 gives γ = 0. Gradients are not normalised in
-    (1)-(8): Sasse saw no effect. In (12) the authors feed q with |n|², not |g|²; it is kept: q forgets the first |g|²
-    in some hundred steps, and where it settles |n|² = |g|, not 1. Their `decay` has no effect, and skipping of
-    non-finite gradients is the loop's task here. A coordinate whose gradient is always 0 moves by about ε, since E[n]
-    starts at ε; padding between blocks stays 0.
-    As Sasse's own code ran: `authors.AdaSecantThesis`.
+    The move s is the one that happened, also under a projection; the authors' code takes d for it. Sasse's text and
+    algorithms disagree: a is g - g_last (eq. 2.36, here), its negative (item 4), or g - g' (Algorithm 3.1); the first
+    a is 0 in the code (here), g in Algorithm 2.3; (8) comes after (7) in the text (here, from the new averages),
+    before it in both algorithms. The first s, -g̃, is the text's. 0/0 is 0; 1 + γ = 0 gives γ = 0. Gradients are not
+    normalised in (1)-(8): Sasse saw no effect. In (12) the authors feed q with |n|², not |g|²; it is kept: q forgets
+    the first |g|² in some hundred steps, and where it settles |n|² = |g|, not 1. Their `decay` has no effect, and
+    skipping of non-finite gradients is the loop's task here. A coordinate whose gradient is always 0 moves by about ε,
+    since E[n] starts at ε; padding between blocks stays 0. As Sasse's own code ran: `authors.AdaSecantThesis`.
 
 References
     C. Gulcehre, J. Sotelo, M. Moczulski, Y. Bengio 2017, A robust adaptive stochastic gradient method for deep

@@ -1,7 +1,22 @@
 """As the authors' own code runs, where it departs from their paper.
 
-Each class changes a line or two of the rule it derives from, marked `departs`, and says what the change
-costs. They exist so that published numbers can be reproduced step by step, and the difference seen.
+Each class runs as the code named in its `paper` does; the lines that differ from the rule it derives from are marked
+`departs`, and the docstring says what they cost. Symbols and equation numbers are those of that rule: read it first.
+The classes exist so that published numbers can be reproduced step by step, and the difference seen. All but one are
+replayed against recordings of that code (`tests/golden/`); StochasticBBReleased was transcribed from it.
+
+Departures without a class, because a wrapper, a field or the loop makes them, or nothing depends on them:
+
+    SPS       Both ways of centring a gradient change the update, too (`Centralized`). A NaN for a loss takes the bound.
+    SLS       Trials move the running statistics of batch norm, and reseed the generator so that dropout masks agree;
+              here both follow the draw. Parameter groups are searched one after another.
+    NTLR      A NaN stays in the rate for ever. The README has γ = 0.25, p = 0.33; whether the published curves had
+    guard
+              and cap is unknown.
+    Liang     The code's τ_0 is 1, and its T counts steps, 400 unless given. Weight decay is written into the gradient.
+    AdaSecant If the total norm is not finite, the code steps along 0.1 times the parameters.
+    Thesis    Row i of a log holds the rate of step i + 1. Runs of random rate never advance their scheduler, so μ = 0.9
+              throughout. The last partial batch is dropped everywhere. The code of the decay runs is not published.
 """
 
 from dataclasses import dataclass
@@ -43,9 +58,11 @@ class SPSSmoothReleased(SPSSmooth):
 
 @dataclass
 class ALIGUnclipped(ALIG):
-    """ALIG as the PyTorch code runs: a loss below its infimum gives a negative step, uphill.
+    """ALIG as the PyTorch code runs: a loss below f* gives a negative step, uphill.
 
-    It climbs until the loss is 0 again. The authors' TensorFlow version clips at 0, if it has a maximal rate.
+    The maximal rate does not bound it: near a minimum, where |g|² ≪ δ, it is (f - f*)/δ. It climbs until the loss is
+    f* again. ALIGAdjusted runs the same way in their code. The authors' TensorFlow version clips at 0, if it has a
+    maximal rate.
     """
 
     paper = "Berrada et al. 2020, github.com/oval-group/ali-g"
@@ -60,6 +77,9 @@ class SimpleAdaSecantReleased(SimpleAdaSecant):
 
     So every step takes -g for the last move, and α_i = |g_i/(g_i - g_last_i)| is a number without units, no secant.
     So it does not see the curvature: from 1 it halves x on x²/4 in every step, and diverges on 2x², 1, -3, 6, -10.
+    In the AdaSecant notebook it steps along the gradient of the next batch, and throws the first away: 389 steps an
+    epoch, of 390. Its saved state is SimpleAdaSecantNormalized(threshold=3), that of the switch this one with 10; which
+    of them made the published curves cannot be told.
     """
 
     paper = "Sasse, github.com/AverageDude0815/BA, version 'delta'"
@@ -73,8 +93,8 @@ class SimpleAdaSecantReleased(SimpleAdaSecant):
 class SimpleAdaSecantNormalized(SimpleAdaSecantReleased):
     """SimpleAdaSecantReleased with the gradient of every block divided by its norm after the rates are known.
 
-    Steps have the length of the rates, however small the gradient is: it does not settle where the others do.
-    Without blocks the whole of x is one.
+    A block's step is between its least and largest rate long, however small its gradient is: with more than one
+    coordinate it does not settle, even where SimpleAdaSecantReleased does. Without blocks the whole of x is one.
     """
 
     paper = "Sasse, github.com/AverageDude0815/BA, version 'gradient'"
@@ -90,8 +110,9 @@ class SimpleAdaSecantNormalized(SimpleAdaSecantReleased):
 class StochasticBBReleased(StochasticBB):
     """StochasticBB as released: an epoch that hardly moved, or changed no gradient, keeps the rate it had.
 
-    By the paper such a rate is infinite, so outside the window, and becomes τ_0/(k + 1). The bound is an absolute
-    number: far enough from the units of a network, no rate is ever changed.
+    By the paper the size of the move does not matter; only where ⟨s, y⟩ = 0 is the rate no number, outside the window,
+    and becomes τ_0/(k + 1). The bound is an absolute number: far enough from the units of a network, no rate is ever
+    changed.
     """
 
     paper = "Liang et al. 2020, github.com/sherrycattt/bb_dl.pytorch"
@@ -106,16 +127,17 @@ class StochasticBBReleased(StochasticBB):
 class AdaSecantThesis(AdaSecantTheory):
     """AdaSecantTheory as the thesis ran it: an epoch of plain steps first, and gradients that are never corrected.
 
-    The averages run from the first step on, and `eta` reports their rate, as the thesis plots it, also while it is not
-    used. The plain steps give them something to see, and then the rates die as in the theory. (Whether to correct is
-    decided by a global variable, the number of epochs, that was meant to be the current one.) The thesis' loop also
-    skips the last batch of every epoch, which the batch before has looked at.
+    The averages run from the first step on, and `eta` reports their rate, also while it is not used. (What the thesis
+    plots as its Euclidean norm is the mean over tensors of the mean over elements.) The plain steps give them
+    something to see, and then the rates die as in the theory. (The correction is guarded by `epochs == 0`, a global
+    that holds the number of epochs to run: no run that takes a step corrects.) The thesis' loop also skips the last
+    batch of every epoch, which the batch before has looked at.
     """
 
     warmup: int | None = None
 
     paper = "Sasse, github.com/AverageDude0815/BA, AdaSecant"
-    TINY = 1e-7  # departs: a bound for squared moves, so a memory that forgets nothing once they are shorter than 3e-4
+    TINY = 1e-7  # departs: added to E[s²] in (7): moves shorter than 3e-4 are never forgotten, τ grows by 1 a step
 
     def __post_init__(self):
         if self.warmup is not None:
@@ -134,7 +156,7 @@ class AdaSecantThesis(AdaSecantTheory):
 
 @dataclass
 class AdaSecantThesisCorrected(AdaSecantThesis):
-    """AdaSecantThesis with the corrected gradient: what its author meant to run."""
+    """AdaSecantThesis with the corrected gradient, as the thesis describes it (Algorithm 3.1)."""
 
     paper = "Sasse, github.com/AverageDude0815/BA, AdaSecant with epochs = 0"
 
@@ -146,7 +168,8 @@ class SLSReleased(SLS):
     """SLS as released: a failed search moves x a little, uphill or not, and shortens the steps to come.
 
     After 100 rejected trials, by a value that is NaN for one, x moves by 1e-6 g and the next search begins with
-    0.9^100 = 3e-5 of the step; growing back takes 15 epochs. A run of zero gradients lengthens it instead.
+    0.9^100 = 3e-5 of the step; growing back takes 15 epochs. On zero gradients the next first trial grows by τ^φ a
+    step all the same.
     """
 
     paper = "Vaswani et al. 2019, github.com/IssamLaradji/sls"
@@ -196,10 +219,11 @@ class AdamHDReleased(AdamHD):
 class NTLRReleased(NTLR):
     """NTLR as released: no guard, no cap, and a rate that first changes after 3K + 1 steps.
 
-    The code asks whether |S_old|² < 0, not whether q < 0, and the cap is commented out. So where q < 0 the rate turns
-    negative, uphill, and momentum in its first windows is enough for that; where gradients hardly change it explodes,
-    and the 1e-10 that should prevent it has units: with |S|² = 1 it allows a factor of 2e9. A window begins one step
-    late, and the first is thrown away. A share of less than one batch gives K = 0, and the rate never changes.
+    The code asks whether |S_old|² < 0, not whether q < 0, and the cap is commented out. So where q < 0 the rate
+    shrinks, and for |S_old|² < p < |S_old|²/(1 - γ) it turns negative, uphill; momentum in its first windows is enough
+    for that. Where gradients hardly change it explodes, and the 1e-10 that should prevent it has units: with |S|² = 1
+    it allows a factor of 2e9. A window begins one step late, and the first is thrown away. A share of less than one
+    batch gives K = 0, and the rate never changes.
     """
 
     paper = "Retsinas et al., github.com/georgeretsi/NTLR"
@@ -213,8 +237,8 @@ class NTLRReleased(NTLR):
         return self.t == 1 if self.K == 0 else self.t > self.K and self.t % self.K == 1 % self.K  # departs: one late
 
     def look_back(self, x):
-        rate, y, s = super().look_back(x)
-        return rate, y, s * (self.t > self.K + 1)  # departs: the first window is not kept
+        rate, z, s = super().look_back(x)
+        return rate, z, s * (self.t > self.K + 1)  # departs: the first window is not kept
 
     def adapted(self, s_old, s):
         p, q = dot(s_old, s), dot(s_old, s_old) - dot(s_old, s) + 1e-10

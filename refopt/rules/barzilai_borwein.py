@@ -49,11 +49,14 @@ Assumes
     BB1, BB2: one function, not samples of it. On strictly convex quadratics BB1 converges from every lr,
     R-linearly with factor 1 - m/L at worst; in one variable it is the secant method, exact on a parabola
     in its second step. In two variables it is R-superlinear of order √2, unless both components of g
-    are equal in size after an exact first step: then (L - m)/(L + m). Nothing is proved for other f without a
-    line search. StochasticBB: (10) gives ∇f → 0 under the conditions of Bertsekas and Tsitsiklis.
+    are equal in size after an exact first step: then (L - m)/(L + m). For other f both are R-linear near a minimum
+    with a positive definite Hessian (Dai and Liao); globally nothing holds without a line search. StochasticBB: (10)
+    gives ∇f → 0 (or f → -∞) under the conditions of Bertsekas and Tsitsiklis, f smooth and every g unbiased given
+    the past: batches drawn without replacement are not.
 
 Fails when
-    f falls monotonically only by chance: BB1 lets f and |g| rise by orders of magnitude on its way.
+    f is no quadratic: on log cosh x + x²/200 from 3 both cycle through 100, 23.6, -100, -23.6 for ever. Also on
+    quadratics f and |g| may rise by orders of magnitude on the way.
     ⟨s, y⟩ near 0 gives a step of any length. On mini-batches BB1 measures noise. (8) holds 1/T in s and not
     in y, so (9) is T times smaller than (4) on the epochs' displacement: after T steps of η on λx²/2, with
     β = 1, it is (1 - ηλ)/(Tλ). (10) does not clip: a rate just above τ_max/(k + 1) becomes τ_0/(k + 1).
@@ -66,13 +69,16 @@ Differs from the paper / from the authors' code in
     Liang et al.'s text says B ≈ H⁻¹ and uses B s = y: it means B ≈ H. (6) follows their footnote 1; keeping η
     where ⟨s, y⟩ = 0 is ours. ḡ in (7) is not bias-corrected: it holds the factor 1 - (1 - β)^T, 0.98 for β = 4/T, in
     every epoch the same. Algorithm 1 has the window inside `if k > 1`, their eq. 13 has it for every k. They
-    advise τ_max = k + 1, with k the first epoch whose rate would exceed 1, and τ_min = 1/τ_max. Their code
+    advise "η_max" = k + 1, by which they must mean τ_max, with k the first epoch whose rate would exceed 1, and
+    τ_min = 1/τ_max; their example, k = 6, would give 7, where they use 10. Their code
     keeps the last rate where T |⟨s, y⟩| < 1e-10: `authors.StochasticBBReleased`.
 
 References
     J. Barzilai, J. M. Borwein 1988, Two-point step size gradient methods.
     M. Raydan 1993, On the Barzilai and Borwein choice of steplength for the gradient method.
     Y.-H. Dai, L.-Z. Liao 2002, R-linear convergence of the Barzilai and Borwein gradient method.
+    D. P. Bertsekas, J. N. Tsitsiklis 2000, Gradient convergence in gradient methods with errors.
+    O. Burdakov, Y.-H. Dai, N. Huang 2019, Stabilized Barzilai-Borwein method (cycles on strongly convex f).
     D.-W. Li, R.-Y. Sun 2021, On a faster R-linear convergence rate of the Barzilai-Borwein method.
     J. Liang, Y. Xu, C. Bao, Y. Quan, H. Ji 2020, Barzilai-Borwein-based adaptive learning rate for deep
     learning, eqs. 7-13, Algorithm 1.

@@ -9,8 +9,10 @@ Derivation
 
         e_{t+1}² = e_t² - 2η_t g_t e_t + η_t² g_t².                                                  (1)
 
-    Solve for g_t e_t, which bounds the coordinate's part of f_t(x_t) - f_t(x*), and sum over T steps. If |e_t| ≤ D
-    and the rates never grow, the sum of e_t²/η_t - e_{t+1}²/η_t telescopes into
+    (With a projection onto a box ≤ holds, and is all that is used.) Solve for g_t e_t, which bounds the coordinate's
+    part of f_t(x_t) - f_t(x*), and sum over T steps. The sum of e_t²/η_t - e_{t+1}²/η_t is at most
+    e_1²/η_1 + Σ_{t>1} e_t² (1/η_t - 1/η_{t-1}). If the rates never grow no bracket is negative, and if |e_t| ≤ D, then
+    D² can stand for every e_t² there, and all but D²/η_T cancels:
 
         Σ_t g_t e_t ≤ D²/(2η_T) + ½ Σ_t η_t g_t².                                                    (2)
 
@@ -52,21 +54,21 @@ Rule
 
 Assumes
     AdaGrad: convex f_t on a box of side D; regret at most (D²/(2lr) + lr) Σ_i √v_{T,i} for ε = 0. Where ε = ε_r = v₀
-    = 0, a constant factor in the gradient changes nothing, and be it another in each coordinate.
+    = 0, a constant factor in the gradient changes nothing, even a different one in each coordinate.
 
 Fails when
     lr is constant, AdaGrad apart: |d| ≈ lr also next to the solution. (2) wants rates that never grow; with (5) they
     do, and rare large gradients are outweighed: the example in `adam`. RMSPropCentered divides by little but ε where
-    the gradient stays constant. AdaDelta starts with steps of about √ε_u, whatever the unit of x.
+    the gradient stays constant. AdaDelta starts with steps of √(ε_u/(1 - ρ)), whatever the unit of x.
 
 Cost
     One gradient a step. Memory: v; one vector more with b or m, two with u and e. No host synchronisation.
 
 Differs from the paper / from the authors' code in
     Duchi et al. have a constant δ beside the root, and Zeiler one ε for both of (9): here two, since ε_u is a square
-    of x, and ε_r one of g. The lecture on RMSProp has ρ = 0.9; TensorFlow and optax put its ε inside the root.
-    PyTorch's lr_decay is the schedule lr/(1 + t decay); its centred form computes v - m², which rounding can make
-    negative, and the step NaN. Liang et al.'s eq. 3 is the common form, ε = 0.
+    of x, and ε_r one of g. The lecture on RMSProp has ρ = 0.9, Zeiler's experiments 0.95; TensorFlow and optax put its
+    ε inside the root. PyTorch's lr_decay is the schedule lr/(1 + t decay); its centred form computes v - m², which
+    rounding can make negative, and the step NaN. Liang et al.'s eq. 3 is the common form, ε = 0.
 
 References
     J. Duchi, E. Hazan, Y. Singer 2011, Adaptive subgradient methods.
@@ -97,6 +99,7 @@ class Diagonal(Rule):
     eps_root: float = 0.0
 
     units = {"lr": (0, -1), "eps": (1, 1), "eps_root": (2, 2)}
+    steered = True
     vectors: ClassVar[tuple[str, ...]] = ("v",)
     """The names of the state's vectors (n,), all 0 at the start."""
 

@@ -13,8 +13,9 @@ Derivation
         d = -lr g,    0 < lr < 2/L.                                                                  (2)
 
     On f = λx²/2 each step of (2) multiplies x by 1 - lr λ. Modes with λ ≪ 1/lr hardly move, while 2/L
-    forbids a larger lr. A sum of past gradients moves them further: along a direction whose gradient
-    keeps its sign the terms add up to g/(1 - μ), along one that alternates only to g/(1 + μ).
+    forbids a larger lr. A sum of past gradients, each of which loses a factor μ < 1 in every step, moves them
+    further: where the gradient stays the same g the terms add up to g (1 + μ + μ² + ...) = g/(1 - μ), where it
+    alternates only to g/(1 + μ).
 
         b ← μ b + g,    b = 0 at the start,                                                          (3)
         d = -lr b.                                                                                   (4)
@@ -57,7 +58,7 @@ Assumes
     f smooth. With lr = 1/L, (2) has f(x_t) - f* ≤ L |x₀ - x*|² / (4t + 2) for convex f, and
     f(x_t) - f* ≤ (1 - m/L)ᵗ (f(x₀) - f*) where |g|² ≥ 2m (f - f*), convex or not. For m-strongly convex f and
     κ = L/m, (10)-(12) with lr = 1/L and μ = (√κ - 1)/(√κ + 1) have the rate (1 - 1/√κ)ᵗ; on quadratics
-    (3)-(4) with lr = 4/(√L + √m)² and μ = ((√κ - 1)/(√κ + 1))² converge like μ^(t/2).
+    (3)-(4) with lr = 4/(√L + √m)² and μ = ((√κ - 1)/(√κ + 1))² converge like t μ^(t/2).
 
 Fails when
     lr is too large. Stable on quadratics are: (2), lr L < 2; (4) and (9), lr L < 2 (1 + μ); (7),
@@ -69,10 +70,10 @@ Cost
     One gradient a step. Memory: none; one vector with momentum. No host synchronisation.
 
 Differs from the paper / from the authors' code in
-    Sasse's eq. 2.12 divides a sum of u - l + 1 terms by u - l; here f is a mean. Runs called SGD were
-    HeavyBall in the code: Sasse's with μ cycled between 0.9 and 0.8 by a scheduler's default, Retsinas et
-    al.'s with μ = 0.8 and weight decay 5e-4. HeavyBallDamped with damping = μ is not (6)-(7), because its
-    first buffer is g, not (1 - μ) g.
+    Sasse's eq. 2.12 divides a sum of u - l + 1 terms by u - l; here f is a mean. Runs called SGD were HeavyBall in the
+    code: Sasse's with μ cycled between 0.9 and 0.8 by a scheduler's default (of random rates, 0.9), Retsinas et al.'s
+    with μ = 0.8 and weight decay 5e-4. HeavyBallDamped with damping = μ is not (6)-(7), because its first buffer is g,
+    not (1 - μ) g.
 
 References
     A. Cauchy 1847; H. Robbins, S. Monro 1951, A stochastic approximation method.
@@ -101,6 +102,7 @@ class GradientDescent(Rule):
     lr: Rate = 0.1
 
     paper = "Cauchy 1847; Robbins & Monro 1951; Sasse eq. 2.13"
+    steered = True
     units = {"lr": (-1, -2)}
 
     def __post_init__(self):
@@ -192,6 +194,7 @@ class HeavyBallVelocity(Momentum):
     """Heavy ball that carries the displacement: a change of lr reaches only the gradients to come."""
 
     paper = "Polyak 1964"
+    steered = False
 
     @staticmethod
     @elementwise

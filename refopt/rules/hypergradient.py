@@ -37,9 +37,9 @@ Derivation
         α_t = α_{t-1} (1 + β cos(g_t, u_{t-1})).                                                     (10)
 
     On mini-batches g_t and u_{t-1} belong to different functions, and are nearly orthogonal or opposed. Let
-    any rule take K steps at one rate α and look at them from afar, as one step, from y to x, along
+    any rule take K steps at one rate α and look at them from afar, as one step, from z to x, along
 
-        S = (y - x) / α,                                                                             (11)
+        S = (z - x) / α,                                                                             (11)
 
     the sum of its K directions, with G = S/K for their mean. For g and u in (4) and (10) take this window
     and the one before:
@@ -49,10 +49,11 @@ Derivation
         α ← α (1 + β cos(S, S_old)).                                                                 (14)
 
 Rule
-    Gradients, (4)-(5): GradientDescentHD with u = g; HeavyBallHD (6); NesterovHD (7); AdamHD (8)-(9).
-    Angles, (10) and (5): MultiplicativeHD with u = g. Windows of K steps of `base`, a rule that moves by its lr times
-    a direction: WindowHD (12), WindowSumHD (13), WindowMultiplicativeHD (14); they start with the lr of the base.
-    K is `period`, else the `share` of an epoch, rounded down, and 1 at least. A zero vector changes no rate.
+    Gradients, (4)-(5): GradientDescentHD with u = g; HeavyBallHD (6); NesterovHD (7); AdamHD (8)-(9). Angles, (10) and
+    (5): MultiplicativeHD with u = g. Windows of K steps of `base`, a rule that moves by its lr times a direction (not
+    one that finds its own rate, as GradientDescentHD does, nor one that remembers old rates, as HeavyBallVelocity
+    does): WindowHD (12), WindowSumHD (13), WindowMultiplicativeHD (14); they start with the lr of the base. K is
+    `period`, else the `share` of an epoch, rounded down, and 1 at least. A zero vector changes no rate.
 
 Assumes
     Little: |α_t| ≤ |α₀| + β Σ |g_s| |u_{s-1}|, and α₀ (1 - β)ᵗ ≤ α_t ≤ α₀ (1 + β)ᵗ for (10) and (14). A β small
@@ -60,7 +61,10 @@ Assumes
 
 Fails when
     β is too large: (4) overshoots, and nothing keeps α from falling below 0, where the steps go uphill.
-    Slightly negative rates are usual late in training; (10) has none. Gradients that shrink freeze (4) long
+    Authors and users report slightly negative rates late in training, and strongly negative ones for
+    large β; (10) has none. Users clip α from below; not at 0, where x and so α would rest for ever. α |u| is lost
+    in the rounding of x, in float32 at |x| = 1 below 6e-8: no move is measured, and α stays; the u_{t-1} that
+    the authors keep would raise it. Gradients that shrink freeze (4) long
     before α is right. With K = 1, (12) is (4) one step late: there the rate of a step knows the gradient of
     this step, here only those before.
 
@@ -253,8 +257,11 @@ class Window(Rule):
     units = {}
 
     def __post_init__(self):
-        if not (isinstance(self.base, Rule) and isinstance(getattr(self.base, "lr", None), Real)):
-            raise ValueError(f"base must be a rule with an lr that is a number, got {self.base!r}")
+        if not (isinstance(self.base, Rule) and self.base.steered and isinstance(getattr(self.base, "lr", None), Real)):
+            raise ValueError(
+                "base must be a rule that moves by lr, a number, times a direction, such as GradientDescent(0.01)"
+                f" or Adam(), got {self.base!r}"
+            )
         if self.period is not None:
             count(period=self.period)
         portion(share=self.share)
@@ -265,13 +272,13 @@ class Window(Rule):
         self.inner = replace(self.base)
         self.inner.start(x, oracle)
         self.K = self.period or max(1, int(self.share * (oracle.steps_per_epoch or 1)))
-        self.rate, self.y, self.s = xp.asarray(vars(self.inner)["lr"], x.dtype), x.copy(), xp.zeros_like(x)
+        self.rate, self.z, self.s = xp.asarray(vars(self.inner)["lr"], x.dtype), x.copy(), xp.zeros_like(x)
 
     def step(self, x, oracle):
-        rate, y, s = self.look_back(x) if self.due() else (self.rate, self.y, self.s)
+        rate, z, s = self.look_back(x) if self.due() else (self.rate, self.z, self.s)
         vars(self.inner)["lr"] = rate  # past the guard of hyper-parameters: the copy is ours
         d = self.inner.step(x, oracle)
-        self.rate, self.y, self.s = rate, y, s
+        self.rate, self.z, self.s = rate, z, s
         self.t += 1
         return d
 
@@ -280,8 +287,8 @@ class Window(Rule):
         return self.t % self.K == 0
 
     def look_back(self, x):
-        """Return the next rate (0-d), the first point y of the next window, and the sum S of the last (n,)."""
-        s = ratio(self.y - x, self.rate)  # (11)
+        """Return the next rate (0-d), the first point z of the next window, and the sum S of the last (n,)."""
+        s = ratio(self.z - x, self.rate)  # (11)
         return self.adapted(self.s, s), x.copy(), s
 
     @property

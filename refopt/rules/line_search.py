@@ -37,15 +37,15 @@ Derivation
     ends, and what it shrank passed only now: η ≥ min{η₀, 2β(1 - c)/L}, η₀ being the first trial. Without projection
     each step lowers f by cη |g|² or more; the sum of these is at most f(x₀) - f*, so g → 0, f convex or not.
 
-    Vaswani et al. run (6) on one sample, f_i and g_i. If f_i is convex with modulus μ_i ≥ 0 and least at x*, as under
-    interpolation, (5) says η² |g_i|² ≤ (η/c)(f_i(x) - f_i(x*)), and with e = x - x*
+    Vaswani et al. run (6) on one sample, f_i and g_i. If nothing is projected, and f_i is convex with modulus μ_i ≥ 0
+    and least at x*, as under interpolation, (5) says η² |g_i|² ≤ (η/c)(f_i(x) - f_i(x*)), and with e = x - x*
 
         |e⁺|² ≤ |e|² - 2η ⟨g_i, e⟩ + η² |g_i|²
               ≤ (1 - μ_i η) |e|² - (2 - 1/c) η (f_i(x) - f_i(x*)):                                (7)
 
-    no path recedes from x* if c ≥ 1/2. (η is at most the Polyak step of `sps` with this c.) To begin with the same
-    η₀ in each step costs trials; with the last η none, but then it can only fall. Let the first trial grow, at most
-    τ-fold in an epoch of 1/φ steps (φ the batch's share of the data):
+    no path recedes from x* if c ≥ 1/2. (η is at most the Polyak step of `sps` with this c.) To begin with the same η₀
+    in each step costs trials; with the last η one will mostly do, but then it can only fall. Let the first trial grow,
+    at most τ-fold in an epoch of 1/φ steps (φ the batch's share of the data):
 
         η₀ = τ^φ η_{t-1}.                                                                         (8)
 
@@ -57,10 +57,11 @@ Derivation
     first trial may be the last η. Double what is too short, shrink what is too long, and once there is one of
     each stay between them:
 
-        too long:   η⁻ = η,  η ← max{β η, (η⁺ + η)/2};
-        too short:  η⁺ = η,  η ← min{2η, (η + η⁻)/2, η_max},                                     (10)
+        too long:   η_long = η,   η ← max{β η, (η_short + η)/2};
+        too short:  η_short = η,  η ← min{2η, (η + η_long)/2, η_max},                            (10)
 
-    from η⁺ = 0, η⁻ = ∞. This ends: η⁺ < η⁻ would else meet where, by continuity, f(x⁺) is below and above at once.
+    from η_short = 0, η_long = ∞. This ends: the two would else meet where, by continuity, f(x⁺) is below and above
+    at once.
 
 Rule
     Cauchy (1), and step 0 where ⟨g, Hg⟩ ≤ 0; Armijo (5)-(6) from eta_init in each step; SLSRestart, the same with
@@ -71,10 +72,10 @@ Rule
 
 Assumes
     Cauchy: f(x⁺) - f* ≤ ((κ - 1)/(κ + 1))² (f(x) - f*) on quadratics. Armijo and Goldstein: f smooth, no constants
-    known. On samples: interpolation. Then, for SLSRestart, η = min{η₀, 2β(1 - c)/L_max} being the least step, μ̄ the
-    mean of the μ_i, and x̄ the mean of x₀, ..., x_{T-1}: E|x_T - x*|² ≤ (1 - μ̄η)ᵀ |x₀ - x*|² for c ≥ 1/2, and
-    E f(x̄) - f* ≤ c |x₀ - x*|² / ((2c - 1) η T) for convex f_i and c > 1/2. In step t = 0, 1, ... of SLS
-    with τ ≥ 1, η ≥ min{τ^(φ(t+1)) η_init, 2β(1 - c)/L_max}.
+    known. On samples: interpolation, no projection, samples drawn independently. Then, for SLSRestart, η = min{η₀,
+    2β(1 - c)/L_max} being the least step, μ̄ the mean of the μ_i, and x̄ the mean of x₀, ..., x_{T-1}: E|x_T - x*|² ≤
+    (1 - μ̄η)ᵀ |x₀ - x*|² for c ≥ 1/2, and E f(x̄) - f* ≤ c |x₀ - x*|² / ((2c - 1) η T) for convex f_i and c > 1/2. In
+    step t = 0, 1, ... of SLS, counting those that moved, with τ ≥ 1, η ≥ min{τ^(φ(t+1)) η_init, 2β(1 - c)/L_max}.
 
 Fails when
     f - f* comes near the rounding error of f, 1e-7 |f| in float32: (5) then compares noise. The samples disagree at
@@ -84,13 +85,15 @@ Fails when
 
 Cost
     One gradient a step. Cauchy: a Hessian product, at most two gradients more, and no host synchronisation. All
-    others: one value f for each trial, and the host waits for it: a line search is a loop of branches.
+    others: one value f for each trial, and the host waits for it: a line search is a loop of branches. Where f is
+    0 and no step passes, trials end only at underflow, for β = 0.9 after 7000.
     Memory: one number.
 
 Differs from the paper / from the authors' code in
     Armijo and Vaswani et al. test f(x - η g) ≤ f(x) - cη |g|²; (5) is Bertsekas' form, the same without projection,
-    and right with one. Vaswani et al. search on the sample they step on, as (7) does: theory that takes another,
-    independent one does not describe it. c = 1/2 in their theorems is 0.1 in their code, and here. The code counts
+    and right with one. The proof in Vaswani et al.'s appendix F.1 searches on a sample independent of the one it steps
+    on; their code, (7) and these rules use the same one, so it does not describe them. c ≥ 1/2 in their theorems
+    is 0.1 in their code, and here. The code counts
     the options SLSKeep 0, SLS 1, SLSRestart 2, and the paper the last two the other way round. It gives up after
     100 trials, moves by 1e-6 g instead, remembers the last trial, and lets η grow on zero gradients:
     `authors.SLSReleased`. Its Goldstein search repeats a trial that is too short at η_max until it gives up, and
@@ -231,6 +234,8 @@ class Goldstein(SLSKeep):
     def __post_init__(self):
         super().__post_init__()
         cap(eta_max=self.eta_max)
+        if self.eta_init > self.eta_max:
+            raise ValueError(f"eta_init must not exceed eta_max = {self.eta_max!r}, got {self.eta_init!r}")
 
     def search(self, x, f, g, oracle, eta):
         short, long = 0.0, inf

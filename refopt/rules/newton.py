@@ -61,7 +61,8 @@ Fails when
     it wants the level, and runs away where the level does not exist. (5) and (6) are signed: x may climb, to a
     maximum or a saddle point, which are roots of the gradient too. (H d)_i near 0 gives a step of any
     length, and off the diagonal this happens: there is no theorem for (6)-(8) on general quadratics.
-    Far from the solution (5) overshoots: on √(1 + x²), from |x| > 1 on, ever further.
+    Far from the solution (5) overshoots: on √(1 + x²), from |x| > 1 on, ever further. Singular values of H below
+    ε^(2/3) of the largest, ε the rounding of a number, count as 0: differences of gradients know no better.
 
 Cost
     newton: φ and φ' a step. DirectionalNewton: one gradient and one inner product. Newton: one gradient, n
@@ -70,9 +71,10 @@ Cost
     one product; one vector. No host synchronisation.
 
 Differs from the paper / from the authors' code in
-    Sasse's eqs. 2.27-2.29 divide vectors by vectors: (6), as in eq. 2.30, is how to read them. He takes d for
-    the last update; (8) takes the move that happened, after a projection, and the exception for
-    coordinates at rest is ours. He has (5) only as what (6) avoids; it is here to be compared with.
+    Sasse's eqs. 2.27-2.29 divide vectors by vectors: (6), as in eq. 2.30, is how to read them. The thesis takes d for
+    the update itself in eqs. 2.33-2.34, a circle, and from 2.35 on for the last one; (8) takes the move that happened,
+    after a projection, and the exception for coordinates at rest is ours. It has (5) only as what (6) avoids; it is
+    here to be compared with.
 
 References
     J. M. Ortega, W. C. Rheinboldt 1970, Iterative solution of nonlinear equations in several variables.
@@ -137,7 +139,8 @@ class Newton(Rule):
         _f, g = oracle(x)
         xp = namespace(x)
         H = xp.stack([oracle.hvp(x, e) for e in xp.eye(len(x), dtype=x.dtype)])
-        p = -xp.linalg.pinv(H, len(x) * xp.finfo(x.dtype).eps) @ g  # (5)
+        rounding = float(xp.finfo(x.dtype).eps) ** (2 / 3)  # of differences of gradients, in units of |H|
+        p = -xp.linalg.pinv(H, rounding) @ g  # (5)
         self.eta = 1.0
         self.t += 1
         return xp.where((H == 0).all(axis=1), xp.zeros_like(p), p)  # no rounding where f does not depend on x_i

@@ -4,8 +4,8 @@ Problem
     choose lr(k) for the steps k = 0, 1, 2, ... without looking at the loss.
 
 Derivation
-    Far from the solution a large rate is fast; at the end a mini-batch gradient does not vanish, and a
-    constant rate keeps the iterate at a distance of order √lr. Robbins and Monro ask for
+    Far from the solution a large rate is fast; at the end, unless one x minimises every f_i, a mini-batch gradient
+    does not vanish, and a constant rate keeps the iterate at a distance of order √lr. Robbins and Monro ask for
 
         Σ lr(k) = ∞  (it can get anywhere),    Σ lr(k)² < ∞  (the noise dies out).                    (1)
 
@@ -63,15 +63,19 @@ Cost
 
 Differs from the paper / from the authors' code in
     Sasse's code runs (7)-(8), not the printed (11), and eq. 2.23 there (the value high at n/2) contradicts
-    eq. 2.21. The decays have steps=39062.5 for runs of 39000 steps. An "N-cycle" counts epochs in a cycle:
+    eq. 2.21. The decays have steps=39062.5 (eqs. 4.1, 4.2) for runs of 39000 steps, and so reach 0.001011 from 1
+    and 0.001013 from 3, not 0.001; no code or log of them is published. An "N-cycle" counts epochs in a cycle:
     Cycle(low, high, steps=N * steps_per_epoch). The scheduler also cycled the momentum of SGD:
-    mu=Cycle(0.9, 0.8, steps) reproduces it.
+    mu=Cycle(0.9, 0.8, steps) reproduces it, in runs of constant rate, too; those of random rate never advance it,
+    μ = 0.9, and are not seeded. The thesis' own scheduler for Adam adds or subtracts (high - low)/(n/2) in every
+    step: (8) up to rounding for even n, as all there are; for odd n each cycle would end that much lower than it
+    began.
 
 References
     H. Robbins, S. Monro 1951. L. Smith 2017, Cyclical learning rates for training neural networks,
     arXiv:1506.01186. L. Smith, N. Topin 2018, Super-convergence, arXiv:1708.07120.
     I. Loshchilov, F. Hutter 2017, SGDR, arXiv:1608.03983. Sasse eqs. 2.21-2.24, 4.1-4.2, section 4.3.3.
-    Retsinas et al. section 3 (multistep). Liang et al. eq. 13 (the bounds τ/(k + 1)).
+    Retsinas et al. section 3 (multistep). Liang et al. eq. 13 (the bounds τ/(k + 1), k counting epochs: `Every`).
 """
 
 from dataclasses import dataclass

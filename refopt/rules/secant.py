@@ -49,7 +49,7 @@ Assumes
     n it is their rule for each coordinate on its own.
 
 Fails when
-    threshold ≤ lr: the first rate is zeroed, and without noise nothing ever moves. λ_i < 1/threshold without
+    threshold ≤ lr: the first rate is zeroed, and without noise nothing ever moves. λ_i ≤ 1/threshold without
     noise: α_i = 1/λ_i is zeroed, s_i = a_i = 0 from then on, and neither rule moves the coordinate again. (7)
     helps where g_i changes though x_i does not: on mini-batches, or through other coordinates. Off the
     diagonal there is no theorem, and on mini-batches a holds the difference of two samples: within tens of
@@ -60,11 +60,13 @@ Cost
     secant: one φ a step. The rules: one gradient a step, two vectors. No host synchronisation.
 
 Differs from the paper / from the authors' code in
-    Sasse's eqs. 2.38-2.39 have f' above and differences of f below, a secant step for neither; Algorithm 3.2
-    calls g_last by g', which is something else there. He writes the last update where (3) has the move that
-    happened, the same thing without projections. (7) and lr are ours, the latter 1 in his eqs. 3.2-3.3. His
-    thresholds were 3 and 10; he found zeroing, (8), to work better than clipping, and knows no reason. His code
-    never stores the update, so what ran is |g_i/(g_i - g_last_i)|: `authors.SimpleAdaSecantReleased`.
+    Sasse's eqs. 2.38-2.39 have f' above and differences of f below, a secant step for neither; Algorithm 3.2 writes g'
+    for g_last: undefined in it, and the next batch's gradient everywhere else. It writes the last update where (3) has
+    the move that happened, the same thing without projections. (7) and lr are ours, the latter 1 in eqs. 3.2-3.3. The
+    thresholds were 3 and 10; zeroing, (8), was found to work better than clipping, for no known reason. The code never
+    stores the update, so what ran is |g_i/(g_i - g_last_i)|: `authors.SimpleAdaSecantReleased`, and in the saved
+    notebook that times g/|g|: `authors.SimpleAdaSecantNormalized`. Which of the two made the tables cannot be told.
+    The rate plotted there is a mean over tensors of their means, not the Euclidean norm the figures name.
 
 References
     J. M. Ortega, W. C. Rheinboldt 1970, Iterative solution of nonlinear equations in several variables.

@@ -21,7 +21,8 @@ Derivation
 
 Rule
     Switch (2)-(3): by default gradient descent on one 25-cycle of [0.001, 1] (390 steps to an epoch), for 13 epochs,
-    the middle of the cycle; then SimpleAdaSecant. Three phases are Switch(first, n, Switch(second, m, third)).
+    just past the middle of the cycle; then SimpleAdaSecant. Three phases are Switch(first, n, Switch(second, m,
+    third)).
 
 Assumes
     Of the problem what its two rules assume. Without epochs (a deterministic problem) every step counts as one.
@@ -34,9 +35,10 @@ Cost
     That of the running rule; the memory of both. No host synchronisation, if neither has one.
 
 Differs from the paper / from the authors' code in
-    Sasse's text is followed, 13 of 100 epochs. Her notebook is a draft: it switches after one epoch, on 128 images, and
+    Sasse's text is followed, 13 of 100 epochs. The notebook is a draft: it switches after one epoch, on 128 images, and
     passes the length of the cycle in the wrong place. The first phase had its momentum cycled by a scheduler's default:
-    HeavyBall(Cycle(0.001, 1.0, 9750), mu=Cycle(0.9, 0.8, 9750)). The threshold of Figure 4.21 is not given.
+    HeavyBall(Cycle(0.001, 1.0, 9750), mu=Cycle(0.9, 0.8, 9750)), and the second ran as
+    `authors.SimpleAdaSecantReleased(threshold=10)`. Version and threshold of the run in Figure 4.21 are not given.
 
 References
     Sasse section 4.5.2, Figure 4.21. N. Keskar et al. 2017, On large-batch training for deep learning: generalization

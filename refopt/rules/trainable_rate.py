@@ -28,8 +28,9 @@ Derivation
 
         α⁺ = α (1 + γ ⟨u, ĝ⟩ / ⟨u, g - ĝ⟩).                                                          (7)
 
-    Scaling u, f or x does not change the factor. As φ₀' = -⟨u, g⟩ is the slope at 0, (6) is that of a chord of
-    φ', and (7) with γ = 1 one step of the secant method from the points 0 and α:
+    The factor is a pure number: in other units of f, x and u, with α in its own, it is the same. As φ₀' = -⟨u, g⟩ is
+    the slope at 0, (6) is that of a chord of φ', and (7) with γ = 1 one step of the secant method from the points 0
+    and α:
 
         α⁺ = α φ₀' / (φ₀' - φ'(α)).                                                                  (8)
 
@@ -46,18 +47,19 @@ Derivation
     If ⟨u, g⟩ ≥ 0 then q ≥ -p, and ρ ≥ 1 - γ: no rate changes its sign.
 
     (7) costs a second gradient. The next step brings one for nothing, at the point where this one led:
-    with s = x_{t-1} - x_t, which is α u,
+    with s = x_{t-1} - x_t, which is α u, the move reversed,
 
         α_t = α_{t-1} ρ(⟨s, g_t⟩, ⟨s, g_{t-1} - g_t⟩).                                               (11)
 
-    For u = g this is a step from α towards the rate of Barzilai and Borwein, whatever f is: with
-    y = g_{t-1} - g_t and s = α g_{t-1}, 1 + p/q is ⟨s, g_{t-1}⟩ / ⟨s, y⟩, and α times this
+    For u = g this is a step from α towards the rate of Barzilai and Borwein, where ⟨s, y⟩ > 0, (10) binds nothing more
+    and nothing was projected: with y = g_{t-1} - g_t and s = α g_{t-1}, 1 + p/q is ⟨s, g_{t-1}⟩ / ⟨s, y⟩, and α times
+    this
 
         α (1 + p/q) = ⟨s, s⟩ / ⟨s, y⟩ = BB1,    α_t = (1 - γ) α_{t-1} + γ BB1.                       (12)
 
     On mini-batches g_{t-1} and g_t belong to different functions, and the rate would fall rapidly. As in (11)
-    of `hypergradient`, let any rule take K steps at one rate, and take its window S = (y - x)/α and the one
-    before for ĝ, and for g and u:
+    of `hypergradient`, let any rule take K steps at one rate, and take its window S = (z - x)/α, z being
+    the point where it began, and the one before for ĝ, and for g and u:
 
         α ← α ρ(⟨S_old, S⟩, ⟨S_old, S_old - S⟩).                                                     (13)
 
@@ -74,6 +76,8 @@ Fails when
     the factor 1 or 100. The chord of (13) spans the older window, of the older rate, while the factor multiplies
     the newer: after a great change the rate overshoots; with K = 1 and γ = 0.2 it goes, on 2x², from 0.01 to
     0.34 and 0.56, when 1/λ = 0.25. S contains momentum, which grows in the first windows: q ≤ 0 there.
+    α |u| is lost in the rounding of x, in float32 at |x| = 1 below 6e-8: no move is measured, and (11) and (13)
+    leave such a rate as it is.
 
 Cost
     (7): two gradients, two inner products; no memory. (11): one gradient, two vectors. (13): the base, two
@@ -83,7 +87,8 @@ Differs from the paper / from the authors' code in
     The list after eq. 3 has the sign of φ' reversed; eqs. 2-8 are right. γ = 0.2 and a third of an epoch are
     from code and captions; the text has γ = 0.33, p = 0.2, which looks interchanged. Here q = 0 keeps the
     rate, too. The code has neither guard nor cap, and windows that begin later: `authors.NTLRReleased`. It has a
-    factor for each parameter group; here there is one.
+    factor for each parameter group; here there is one. NTLRLookAhead looks ahead without projecting: under
+    constraints it may ask outside the feasible set.
 
 References
     G. Retsinas, G. Sfikas, P. P. Filntisis, P. Maragos, Newton-based trainable learning rate, eqs. 1-8 and
