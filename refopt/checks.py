@@ -46,9 +46,13 @@ def fraction_rate(**values: Any) -> None:
 
 
 def cap(**values: Any) -> None:
+    """Raise ValueError unless every value is a positive number, or inf for no cap."""
+    _demand("a positive number, or inf for no cap", lambda value: value > 0, values)
+
+
+def caps(**values: Any) -> None:
     """Raise ValueError unless every value is a positive number, inf for no cap, or an array of such, one each."""
-    least = {name: to_host(value).min() if getattr(value, "ndim", 0) else value for name, value in values.items()}
-    _demand("a positive number, or inf for no cap", lambda value: value > 0, least)
+    cap(**{name: to_host(value).min() if getattr(value, "ndim", 0) else value for name, value in values.items()})
 
 
 def known(**values: Any) -> None:
@@ -64,5 +68,5 @@ def _numbers(values: dict[str, Any]) -> dict[str, Any]:
 
 def _demand(kind: str, holds: Callable[[Any], bool], values: dict[str, Any]) -> None:
     for name, value in values.items():
-        if not (isinstance(value, Real) and holds(value)):
+        if not (isinstance(value, Real) and not isinstance(value, bool) and holds(value)):
             raise ValueError(f"{name} must be {kind}, got {value!r}")

@@ -75,16 +75,29 @@ class _Watched(Wrapper):
         self.draw()
 
     def __call__(self, x):
-        return self._checked(*self.oracle(x))
+        return self._checked(x, *self.oracle(x), first=self.first is None)
+
+    def value(self, x):
+        return self._number(x, self.oracle.value(x))
 
     def peek(self, x):
-        return self._checked(*self.oracle.peek(x), first=False)
+        return self._checked(x, *self.oracle.peek(x))
 
     def hvp(self, x, v):
-        return self._checked(0.0, self.oracle.hvp(x, v), first=False)[1]
+        return self._checked(x, 0.0, self.oracle.hvp(x, v))[1]
 
-    def _checked(self, f, g, first=True):
-        if first and self.first is None:
+    def _number(self, x, f):
+        """Return f as a 0-d array of x's dtype: a rule computes with it as with g."""
+        if getattr(f, "shape", ()) != ():
+            raise ValueError(f"an oracle must answer with one number f, got an array of shape {f.shape}")
+        return f if getattr(f, "dtype", None) == x.dtype else namespace(x).asarray(f, x.dtype)
+
+    def _checked(self, x, f, g, first=False):
+        if getattr(g, "shape", None) != x.shape or g.dtype != x.dtype:
+            given = f"{g.dtype} {g.shape}" if hasattr(g, "dtype") else repr(g)
+            raise ValueError(f"an oracle must answer with a gradient like x, {x.dtype} {x.shape}, got {given}")
+        f = self._number(x, f)
+        if first:
             self.first = f, g
         finite = all_finite(g) & namespace(g).isfinite(f)
         if not self.at_once:
@@ -128,29 +141,35 @@ def descend(
     NonFiniteError
         If the oracle answers with an infinite or undefined loss or gradient.
     ValueError
-        If x is not a 1-D floating-point array, or `nonfinite` is neither word.
+        If x is not a 1-D floating-point array, or `nonfinite` is neither word, or the oracle answers with something
+        that is not like x.
+    RuntimeError
+        If something else has moved the rule meanwhile: its state belongs to one run.
     """
     if nonfinite not in ("raise", "skip"):
         raise ValueError(f"nonfinite must be 'raise' or 'skip', got {nonfinite!r}")
-    if getattr(x, "ndim", None) != 1 or x.dtype not in (np.float32, np.float64):
-        raise ValueError("x must be a 1-D array of float32 or float64: flatten it, and convert integers")
+    if getattr(x, "ndim", None) != 1 or x.dtype not in (np.float32, np.float64) or not len(x):
+        raise ValueError("x must be a 1-D array of float32 or float64, not empty: flatten it, and convert integers")
     watched = _Watched(oracle, at_once=nonfinite == "skip" or namespace(x) is np)
     x = oracle.project(x) if state is None else x.copy()
     rule.start(x, watched)
     if state is not None:
         rule.load(state)
-    period = oracle.steps_per_epoch or 100
+    period, own = oracle.steps_per_epoch or 100, rule.t
     for t in count(taken + 1):
+        if rule.t != own:
+            raise RuntimeError(f"{rule} is in another run, too: give each its own, by dataclasses.replace(rule)")
         watched.begin(t)
         try:
             with np.errstate(all="ignore"):  # an overflow shows in the answer, which is checked
                 d = rule.step(x, watched)
         except _Refused:
-            if nonfinite == "raise":
+            if nonfinite == "raise" or not all_finite(x):
                 raise NonFiniteError(t, rule) from None
         else:
             x += d
             oracle.project(x, out=x)
+            own = rule.t
         if t % period == 0 and (bad := watched.first_bad_step()) is not None:
             raise NonFiniteError(bad, rule)
         assert watched.first is not None, "a step asks the oracle at least once"

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from .arrays import Array, Scalar, dot, namespace, ratio
+from .checks import count
 
 
 class Block(NamedTuple):
@@ -166,6 +167,7 @@ class Shuffled:
     def __post_init__(self) -> None:
         if not 1 <= self.batch <= self.n:
             raise ValueError(f"batch must be between 1 and the {self.n} samples there are, got {self.batch}")
+        count(batch=self.batch)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -210,6 +212,8 @@ class FiniteSum(Wrapper):
     """
 
     def __init__(self, total: Sum, order: Order):
+        if (drawn_from := getattr(order, "n", total.n)) != total.n:
+            raise ValueError(f"order draws from {drawn_from} terms, but there are {total.n}: give it n={total.n}")
         self.total, self.order = total, order
         self.seek(0)
 

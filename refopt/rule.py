@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import reduce
+from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -47,7 +48,14 @@ class Rule(SciPyMethod):
 
     def start(self, x: Array, oracle: Oracle) -> None:
         """Forget the past, and allocate state like x (n,), on its device."""
-        for name in set(vars(self)) - {field.name for field in fields(self)}:
+        names = {field.name for field in fields(self)}
+        for name in names:
+            value = getattr(self, name)
+            if getattr(value, "ndim", 0) and (value.shape != x.shape or value.dtype != x.dtype):
+                raise ValueError(
+                    f"{name} is an array of {value.dtype} {value.shape}: give one of x's kind, {x.dtype} {x.shape}"
+                )
+        for name in set(vars(self)) - names:
             delattr(self, name)
         self.t = 0
 
@@ -79,19 +87,16 @@ class Rule(SciPyMethod):
         Raises
         ------
         ValueError
-            If the state's names or shapes are not this rule's; nothing has been changed then.
+            If the state's names, shapes or kinds of numbers are not this rule's; nothing has been changed then.
         """
         mine = self.own_state()
+        if not mine:
+            raise ValueError(f"{type(self).__name__} has no place for a state yet: call start first")
         shapes = {name: np.shape(value) for name, value in mine.items()}
         given = {name: np.shape(value) for name, value in state.items()}
         if shapes != given:
             raise ValueError(f"this state is not one of {type(self).__name__}: it holds {given}, expected {shapes}")
-        taken_over = {
-            name: to_device(value, mine[name]).astype(mine[name].dtype)
-            if hasattr(mine[name], "dtype")
-            else type(mine[name])(value)
-            for name, value in state.items()
-        }
+        taken_over = {name: _of_kind(name, mine[name], value) for name, value in state.items()}
         for name, value in taken_over.items():
             *path, last = name.split(".")
             vars(reduce(getattr, path, self))[last] = value
@@ -100,8 +105,11 @@ class Rule(SciPyMethod):
         if name in self.__dataclass_fields__:
             if name in self.__dict__:
                 raise AttributeError(f"{name} is a hyper-parameter and stays as given: use dataclasses.replace")
-            if isinstance(value, np.generic):
-                value = value.item()  # a NumPy number would turn float32 iterates into float64
+            if isinstance(value, Real) and not isinstance(value, Integral):
+                value = float(value)  # a NumPy number would turn float32 iterates into float64
+            elif isinstance(value, Integral) and not isinstance(value, bool):
+                default = self.__dataclass_fields__[name].default
+                value = float(value) if isinstance(default, float) and abs(int(value)) < 2**1000 else int(value)
         object.__setattr__(self, name, value)
 
     def gap(self, f, oracle: Oracle):
@@ -120,6 +128,14 @@ class Rule(SciPyMethod):
                 " (weight decay hides it): pass f_star, or constrain x to a Ball instead of decaying it"
             )
         return f - f_star
+
+
+def _of_kind(name: str, mine: Any, value: Any) -> Any:
+    """Return a saved value as the kind of number, or of array, that takes its place."""
+    kind = getattr(mine, "dtype", np.dtype(type(mine)))
+    if not np.can_cast(getattr(value, "dtype", np.asarray(value).dtype), kind, "same_kind"):
+        raise ValueError(f"{name} must hold numbers of {kind}, got {value!r}")
+    return to_device(value, mine).astype(kind) if hasattr(mine, "dtype") else type(mine)(value)
 
 
 def at(rate: Rate, t: int) -> float:

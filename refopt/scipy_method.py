@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from itertools import islice
 from math import inf
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -46,16 +47,21 @@ class SciPyMethod:
         """
         if jac is None:
             raise ValueError("a learning-rate rule needs the gradient: pass jac=True or jac=callable to minimize")
+        if not (isinstance(maxiter, Integral) and maxiter >= 0):
+            raise ValueError(f"maxiter must be an integer >= 0, got {maxiter!r}")
         if constraints:
             raise ValueError("a learning-rate rule takes bounds, not constraints: see refopt.sets and Constrained")
         function = _Function(fun, jac, hess, hessp, args)
-        oracle = function if bounds is None else Constrained(function, _box(bounds))
+        oracle = function if bounds is None else Constrained(function, _box(bounds, np.size(x0)))
         tell, gtol = _callback(callback), gtol if tol is None else tol
         x, nit, status = oracle.project(np.asarray(x0)), 0, 1
         f, g = function.answer(x)
         steps = islice(descend(self, oracle, x), maxiter)
         try:
             while True:
+                if not np.isfinite(f):
+                    status = 3
+                    break
                 if np.abs(oracle.project(x - g) - x).max() <= gtol:  # without bounds: |g|_inf
                     status = 0
                     break
@@ -116,10 +122,12 @@ class _Function(Oracle):
         return super().hvp(x, v)
 
 
-def _box(bounds) -> Box:
-    """Bounds in either of SciPy's forms: an object with lb and ub, or pairs in which None is no bound."""
+def _box(bounds, n: int) -> Box:
+    """Bounds of n variables in either of SciPy's forms: an object with lb and ub, or pairs, None being no bound."""
     if isinstance(bounds, Bounds):
-        return Box(bounds.lb, bounds.ub)
+        return Box(*np.broadcast_arrays(bounds.lb, bounds.ub, np.zeros(n))[:2])
+    if len(bounds) != n:
+        raise ValueError(f"bounds must be one pair for each of the {n} variables, got {len(bounds)}")
     ends = [(-inf if low is None else low, inf if high is None else high) for low, high in bounds]
     return Box(*np.array(ends, float).T)
 

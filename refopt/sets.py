@@ -59,13 +59,16 @@ class Ball:
             raise ValueError(f"the radius of a ball must be a positive finite number, got {self.radius!r}")
         if not np.isfinite(to_host(self.center)).all():
             raise ValueError("the center of a ball must be finite, got infinity or NaN in it")
+        object.__setattr__(self, "radius", float(self.radius))  # a NumPy number would decide the type of x
 
     def project(self, x: Array, out: Array | None = None) -> Array:
         """Return the point of the ball nearest to x (n,), in `out` (n,) if given, which may be x."""
         xp = namespace(x)
         c = xp.asarray(self.center, dtype=x.dtype)
         e = x - c
-        length = xp.sqrt(dot(e, e))
+        _, k = xp.frexp(abs(e).max())  # |e|² itself may be too large, or too small, for the type of x
+        scaled = xp.ldexp(e, -k)
+        length = xp.ldexp(xp.sqrt(dot(scaled, scaled)), k)
         return _into(out, xp.where(length > self.radius, c + ratio(self.radius, length) * e, x))  # (2)
 
 
@@ -177,6 +180,7 @@ class Simplex:
     def __post_init__(self) -> None:
         if not 0 < self.total < inf:
             raise ValueError(f"the total of a simplex must be a positive finite number, got {self.total!r}")
+        object.__setattr__(self, "total", float(self.total))
 
     def project(self, x: Array, out: Array | None = None) -> Array:
         """Return the point of the simplex nearest to x (n,), in `out` (n,) if given, which may be x."""

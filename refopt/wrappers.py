@@ -25,7 +25,7 @@ class L2(Wrapper):
     def __init__(self, oracle: Oracle, decay: float):
         nonnegative(decay=decay)
         super().__init__(oracle)
-        self.decay = decay
+        self.decay = float(decay)
 
     def __call__(self, x):
         f, g = self.oracle(x)
@@ -48,7 +48,7 @@ class Clip(Wrapper):
     def __init__(self, oracle: Oracle, norm: float):
         cap(norm=norm)
         super().__init__(oracle)
-        self.norm = norm
+        self.norm = float(norm)
 
     def __call__(self, x):
         f, g = self.oracle(x)

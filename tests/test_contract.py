@@ -263,6 +263,47 @@ def test_a_rule_says_whether_its_steps_are_lr_times_a_direction(kind):
     assert steered == kind.steered
 
 
+@pytest.mark.parametrize("kind", [refopt.SLS, refopt.SLSKeep, refopt.Goldstein, refopt.Armijo])
+def test_a_whole_number_for_a_rate_is_that_rate_also_after_a_resume(kind):
+    problem = family()
+    rule = kind(eta_init=1)
+    assert rule == kind(eta_init=1.0)
+    *_, last = islice(descend(rule, problem, problem.x0), 3)
+    resumed = kind(eta_init=1)
+    rest = bits(resumed, problem, last.x.copy(), 3, state=rule.state(), taken=3)
+    assert rest == bits(kind(eta_init=1.0), problem, problem.x0, 6)[3:]
+
+
+@pytest.mark.parametrize("wrong", [2.5, None, "3", 1j, [1, 2]], ids=repr)
+def test_a_state_of_other_kinds_of_numbers_is_refused_whole(wrong):
+    problem, rule = family(), refopt.HeavyBall()
+    with pytest.raises(ValueError, match="call start first"):
+        refopt.GradientDescent().load({"t": 3})
+    rule.start(problem.x0, problem)
+    state = rule.state()
+    with pytest.raises(ValueError, match=r"t must hold numbers of int64|this state is not one of HeavyBall"):
+        rule.load(state | {"t": wrong})
+    assert frozen(rule.state()) == frozen(state)
+
+
+@pytest.mark.parametrize("cap", [np.ones(6), np.ones(5, np.float32)], ids=["of another precision", "of another size"])
+def test_a_cap_for_each_coordinate_is_of_the_kind_of_x(cap):
+    problem = family().to(np, np.float32)
+    rule = refopt.SPSMax(eta_max=cap)
+    with pytest.raises(ValueError, match=r"^eta_max is an array of .*: give one of x's kind, float32 \(6,\)$"):
+        next(descend(rule, problem, problem.x0))
+
+
+def test_numbers_of_numpy_in_wrappers_and_sets_leave_float32_alone():
+    problem = family().to(np, np.float32)
+    for oracle in (
+        L2(problem, np.float64(0.1)), Clip(problem, np.float64(1)), Constrained(problem, Ball(np.float64(1))),
+        Constrained(problem, Simplex(np.float64(1))),
+    ):  # fmt: skip
+        step = next(descend(refopt.HeavyBall(), oracle, problem.x0))
+        assert step.x.dtype == step.g.dtype == np.float32
+
+
 @every_rule
 def test_before_the_first_step_eta_is_0(kind):
     rule, problem = kind(), family()
@@ -668,8 +709,8 @@ NOT_ALLOWED_IN = {  # where one name means two things
 def test_a_bad_hyperparameter_is_refused_in_one_sentence_that_names_it(kind, field):
     numbers = NOT_ALLOWED_IN.get((kind.__name__, field.name), NOT_ALLOWED.get(field.name, ()))
     none = () if field.default is None or field.name == "f_star" else (None,)
-    for value in (*numbers, *none, nan, "0.1", [0.1]):
-        with pytest.raises(ValueError, match=rf"^{field.name} must be [^\n]*{re.escape(repr(value))}$"):
+    for value in (*numbers, *none, nan, True, "0.1", [0.1]):
+        with pytest.raises(ValueError, match=rf"^{field.name} must be [^\n]*got {re.escape(repr(value))}(\.0)?$"):
             kind(**{field.name: value})
 
 

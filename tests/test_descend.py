@@ -10,12 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refopt import (
+    ALIG,
     PROBLEMS,
+    Armijo,
     Ball,
     Box,
     Constrained,
     Cosine,
     Cycle,
+    DecSPS,
     Every,
     FiniteSum,
     GradientDescent,
@@ -178,9 +181,11 @@ def test_a_rule_that_asks_nothing_is_caught():
 # --- arguments -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("x", [[1.0], np.zeros((2, 1)), np.zeros(()), np.zeros(3, int), np.zeros(3, complex), 1.0])
+@pytest.mark.parametrize(
+    "x", [[1.0], np.zeros((2, 1)), np.zeros(()), np.zeros(3, int), np.zeros(3, complex), 1.0, np.zeros(0)]
+)
 def test_a_start_that_is_no_vector_of_floats_is_refused(x):
-    with pytest.raises(ValueError, match=r"^x must be a 1-D array of float32 or float64: .*$"):
+    with pytest.raises(ValueError, match=r"^x must be a 1-D array of float32 or float64, not empty: "):
         next(descend(GradientDescent(), QUADRATIC, x))
 
 
@@ -222,6 +227,57 @@ def test_a_run_cut_anywhere_goes_on_without_a_seam(make, taken):
     assert [(step.t, step.x.tobytes(), step.f, np.float64(step.eta)) for step in rest] == whole[taken:]
 
 
+def test_a_rule_in_two_runs_at_once_is_refused():
+    """Its state would be a mixture of both."""
+    rule = HeavyBall()
+    one, other = descend(rule, small(), np.zeros(5)), descend(rule, small(), np.ones(5))
+    next(one), next(one)
+    next(other)
+    with pytest.raises(RuntimeError, match=r"is in another run, too: give each its own"):
+        next(one)
+    again = descend(rule, small(), np.ones(5), nonfinite="skip")
+    assert [step.t for step in islice(again, 3)] == [1, 2, 3]
+
+
+# --- answers of the wrong kind ---------------------------------------------------------------------------------------
+
+
+class Given(Oracle):
+    """Answers (f, g) whatever x is."""
+
+    f_star = 0.0
+
+    def __init__(self, f, g):
+        self.f, self.g = f, g
+
+    def __call__(self, x):
+        return self.f, self.g
+
+
+@pytest.mark.parametrize(
+    "g", [np.ones(1), np.ones((5, 1)), np.ones(5, np.float32), np.ones(5, int), [1.0] * 5, None], ids=repr
+)
+def test_a_gradient_unlike_x_is_refused_and_never_broadcast(g):
+    for rule in (GradientDescent(), Curved()):
+        with pytest.raises(ValueError, match=r"^an oracle must answer with a gradient like x, float64 \(5,\), got "):
+            next(descend(rule, Given(np.float64(1), g), np.ones(5)))
+
+
+@pytest.mark.parametrize("f", [2.0, np.float64(2), np.array(2.0), 2, np.array(2.0, np.float32)], ids=repr)
+@pytest.mark.parametrize("kind", [ALIG, DecSPS, Armijo])
+def test_a_value_may_be_any_one_number_and_the_run_keeps_the_precision_of_x(kind, f):
+    x = np.ones(5, np.float32)
+    rule = kind()
+    step = next(descend(rule, Given(f, np.ones(5, np.float32)), x))
+    assert step.x.dtype == step.f.dtype == np.float32
+    assert all(np.asarray(value).dtype != np.float64 or isinstance(value, float) for value in rule.state().values())
+
+
+def test_a_value_of_more_than_one_number_is_refused():
+    with pytest.raises(ValueError, match=r"^an oracle must answer with one number f, got an array of shape \(1,\)$"):
+        next(descend(GradientDescent(), Given(np.ones(1), np.ones(5)), np.ones(5)))
+
+
 def test_the_same_rule_object_starts_afresh_in_every_run():
     rule = HeavyBall()
     first, again = (
@@ -252,6 +308,13 @@ def test_skip_passes_over_a_bad_sample_and_says_so_in_the_step():
     assert [bool(np.isnan(f)) for _, f, _ in rows] == [False, False, True, False]
     assert (rows[2][2] == rows[1][2]).all()
     assert (rows[3][2] != rows[2][2]).any()
+
+
+def test_skip_does_not_pass_over_samples_for_ever_once_x_itself_is_lost():
+    """A rate of 1e39 takes float32 to infinity in its first step: no sample can help any more."""
+    total = QUADRATIC.to(np, np.float32)
+    with pytest.raises(NonFiniteError), np.errstate(all="ignore"):
+        list(islice(descend(GradientDescent(1e39), total, total.x0, nonfinite="skip"), 9))
 
 
 def test_the_error_tells_step_rule_and_rate_and_what_to_do():

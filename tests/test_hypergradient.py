@@ -12,7 +12,7 @@ import pytest
 from answers import problem
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from runs import Scripted, parabola, trajectory
+from runs import Function, Scripted, parabola, trajectory
 from scipy.differentiate import derivative
 
 from refopt import (
@@ -152,12 +152,16 @@ def test_windows_of_two_steps_change_the_rate_as_computed_by_hand(rule, alpha):
 def test_the_rate_moves_by_the_derivative_of_the_loss_after_the_last_step(kind, name, alpha):
     """HG1. Almeida et al. 1999; Baydin et al. 2018. α_t - α_(t-1) = -β dφ/dα at α_(t-1), φ(α) = f(x_(t-1) - α u_(t-1)).
 
-    The first three changes, to 1e-6; derivatives of values by SciPy. Multiplied, the change is α β cos.
+    The first three changes, to 1e-6; derivatives of values by SciPy. Multiplied, the change is α β cos. Without
+    momentum u = g, to 1e-9.
     """
     oracle, beta = problem(name), 1e-3 if kind is MultiplicativeHD else 1e-7
-    x, used = trajectory(kind(alpha, beta), oracle, oracle.x0, 4).x, rates(kind(alpha, beta), oracle, oracle.x0, 4)
+    run, used = trajectory(kind(alpha, beta), oracle, oracle.x0, 4), rates(kind(alpha, beta), oracle, oracle.x0, 4)
+    x = run.x
     for t in range(1, 4):
         u = (x[t - 1] - x[t]) / used[t - 1]
+        if kind in (GradientDescentHD, MultiplicativeHD):
+            np.testing.assert_allclose(u, run.g[t - 1], rtol=0, atol=1e-9 * abs(u).max())
         phi = np.vectorize(lambda a, x=x[t - 1], u=u: float(oracle.value(x - a * u)))
         slope = derivative(phi, used[t - 1], initial_step=abs(used[t - 1]) / 2).df
         if kind is MultiplicativeHD:
@@ -177,21 +181,6 @@ def test_at_the_cauchy_step_the_rate_rests():
 
 
 # --- HG2: bounds ---------------------------------------------------------------------------------------------------
-
-
-@settings(max_examples=20, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.floats(0, 0.99))
-def test_the_multiplicative_rate_stays_between_its_powers(seed, beta):
-    """HG2. α_0 (1 - β)^t ≤ α_t ≤ α_0 (1 + β)^t, per step and per window, whatever the gradients; 1e-12 of rounding."""
-    oracle = Scripted(np.random.default_rng(seed).normal(0.5, 1, (30, 3)))
-    for rule, t in [
-        (MultiplicativeHD(0.5, beta), np.arange(30)),
-        (WindowMultiplicativeHD(GradientDescent(0.5), 3, meta_lr=beta), np.maximum(np.arange(30) // 3 - 1, 0)),
-    ]:
-        oracle.drawn = 0
-        alpha = rates(rule, oracle, np.zeros(3), 30)
-        assert (alpha <= 0.5 * (1 + beta) ** t * (1 + 1e-12)).all()
-        assert (alpha >= 0.5 * (1 - beta) ** t * (1 - 1e-12)).all()
 
 
 def test_the_bounds_of_the_multiplicative_rate_are_attained():
@@ -246,14 +235,28 @@ class Louder(Wrapper):
 def test_the_multiplicative_rate_does_not_see_the_scale_of_the_loss(beta):
     """HG2. On 128 f, with α_0/128: the same points bit for bit, 50 steps, whole and in windows."""
     oracle = problem("logistic")
-    for rule, quieter in [
-        (MultiplicativeHD(0.5, beta), MultiplicativeHD(0.5 / 128, beta)),
-        *((WindowMultiplicativeHD(GradientDescent(lr), 3, meta_lr=beta) for lr in (0.5, 0.5 / 128)),),
-    ]:
-        run, other = trajectory(rule, oracle, oracle.x0, 50), trajectory(quieter, Louder(oracle), oracle.x0, 50)
+    for make in (lambda lr: MultiplicativeHD(lr, beta),
+                 lambda lr: WindowMultiplicativeHD(GradientDescent(lr), 3, meta_lr=beta)):  # fmt: skip
+        run = trajectory(make(0.5), oracle, oracle.x0, 50)
+        other = trajectory(make(0.5 / 128), Louder(oracle), oracle.x0, 50)
         assert np.array_equal(run.x, other.x)
         assert np.array_equal(run.eta, 128 * other.eta)
         assert len(set(run.eta)) >= 16
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.floats(0, 0.99))
+def test_the_multiplicative_rate_stays_between_its_powers(seed, beta):
+    """HG2. α_0 (1 - β)^t ≤ α_t ≤ α_0 (1 + β)^t, per step and per window, whatever the gradients; 1e-12 of rounding."""
+    oracle = Scripted(np.random.default_rng(seed).normal(0.5, 1, (30, 3)))
+    for rule, t in [
+        (MultiplicativeHD(0.5, beta), np.arange(30)),
+        (WindowMultiplicativeHD(GradientDescent(0.5), 3, meta_lr=beta), np.maximum(np.arange(30) // 3 - 1, 0)),
+    ]:
+        oracle.drawn = 0
+        alpha = rates(rule, oracle, np.zeros(3), 30)
+        assert (alpha <= 0.5 * (1 + beta) ** t * (1 + 1e-12)).all()
+        assert (alpha >= 0.5 * (1 - beta) ** t * (1 - 1e-12)).all()
 
 
 # --- HG3: one variable ---------------------------------------------------------------------------------------------
@@ -265,11 +268,13 @@ def test_on_a_parabola_the_rate_rises_below_its_inverse_curvature_falls_above_an
 
     Below 1/λ it rises, above it falls, and from 1/λ, whose first step solves the problem, it does not move.
     """
-    run = trajectory(GradientDescentHD(alpha, 1e-3), E1, 5 * ONE, 30)
-    change = np.diff(run.eta)
-    expected = 1e-3 * 16 * run.x[:-2, 0] ** 2 * (1 - run.eta[:-1] * 4)
-    assert len(change) == 29
-    assert abs(change - expected).max() <= 1e-13
+    for steps in (3, 30):
+        run = trajectory(GradientDescentHD(alpha, 1e-3), E1, 5 * ONE, steps)
+        change = np.diff(run.eta)
+        expected = 1e-3 * 16 * run.x[:-2, 0] ** 2 * (1 - run.eta[:-1] * 4)
+        assert len(change) == steps - 1
+        assert abs(change - expected).max() <= 1e-13
+        assert abs(run.x[1:, 0] - (1 - run.eta * 4) * run.x[:-1, 0]).max() <= 1e-13
     if alpha == 0.25:
         assert (change == 0).all()
         assert (run.x[1:] == 0).all()
@@ -313,11 +318,14 @@ def test_adam_hd_with_meta_rate_0_is_adam_but_for_the_place_of_eps():
 def test_eta_of_adam_hd_is_what_moves_the_average_gradient():
     """HG1 with any β. d = -eta m, one number a coordinate; 0 before the first step."""
     oracle, rule = problem("logistic"), AdamHD(0.01, 1e-3)
-    rule.start(oracle.x0, oracle)
+    x = oracle.x0
+    rule.start(x, oracle)
     assert rule.eta == 0
     for _ in range(5):
-        d = rule.step(oracle.x0, oracle)
+        d = rule.step(x, oracle)
         np.testing.assert_allclose(d, -rule.eta * rule.m, rtol=1e-14)
+        x = x + d
+    assert rule.rate != 0.01
 
 
 BASES = [GradientDescent(0.01), HeavyBall(0.01), Nesterov(0.01), AdaGrad(0.01), Adam(0.01)]
@@ -489,6 +497,16 @@ def test_sums_for_means_are_a_meta_rate_k_squared_times_as_large(base):
                    trajectory(WindowSumHD(base, 4, meta_lr=1e-5), oracle, oracle.x0, 20))  # fmt: skip
     assert np.array_equal(means.x, sums.x)
     assert len(np.unique(means.eta, axis=0)) >= 4
+
+
+@pytest.mark.parametrize("rule", [GradientDescentHD(1e-6, 1.0), MultiplicativeHD(1e-6), NTLR(GradientDescent(1e-6)),
+                                  WindowHD(GradientDescent(1e-6), 1, meta_lr=1.0)], ids=repr)  # fmt: skip
+def test_a_move_lost_in_the_rounding_of_x_tells_nothing(rule):
+    """α g = 1e-8 at x = 1: in float32 no move, and the rate stays; in float64 it grows. (NTLR keeps it: f is flat.)"""
+    for dtype, lost in [(np.float32, True), (np.float64, isinstance(rule, NTLR))]:
+        run = trajectory(rule, Function(lambda x: (0.01 * x[0], [0.01])), np.ones(1, dtype), 4)
+        assert (run.eta == dtype(1e-6)).all() == lost
+        assert (run.x == 1).all() == (dtype is np.float32)
 
 
 def test_at_a_constrained_solution_the_rate_rests():

@@ -213,6 +213,17 @@ def test_in_one_variable_newton_is_newtons_method_for_the_derivative():
     np.testing.assert_allclose(x, take(4, newton(lambda x: x**3, lambda x: 3 * x * x, 1.0)), rtol=1e-8)
 
 
+def test_newton_goes_to_the_next_root_of_the_gradient_be_it_a_maximum_or_a_saddle_point():
+    """NS1. cos x from 0.5: up to 0, where it is 1, cubically. (x² - y²)/2 from (2, 3): to (0, 0) in one step."""
+    wave = Function(lambda x: (float(np.cos(x).sum()), -np.sin(x)))
+    wave.hvp = lambda x, v: -np.cos(x) * v
+    x = trajectory(Newton(), wave, np.array([0.5]), 4).x[:, 0]
+    np.testing.assert_allclose(x[1:3], x[:2] - np.tan(x[:2]), rtol=1e-12)
+    assert abs(x[-1]) <= 1e-15
+    saddle = Quadratic(np.diag([1.0, -1]), np.zeros(2), 0.0, np.array([2.0, 3]))
+    assert not trajectory(Newton(), saddle, saddle.x0, 1).x[1].any()
+
+
 def test_newton_is_not_for_networks_and_says_what_is():
     with pytest.raises(ValueError, match="1001 variables: pass SecondOrderDirectionalNewton"):
         next(descend(Newton(), parabola(*np.ones(1001)), np.ones(1001)))

@@ -422,3 +422,11 @@ def test_one_infinite_rank_makes_every_rank_infinite():
 
     (first, _), (second, _) = Comm(2).ask([good, Broken(good)], lambda o: o(good.x0))
     assert first == second == np.inf
+
+
+def test_mini_batches_are_drawn_from_all_terms_and_whole():
+    total = PROBLEMS["least-squares"]()
+    with pytest.raises(ValueError, match=r"^order draws from 5 terms, but there are 12: give it n=12$"):
+        FiniteSum(total, Shuffled(5, 2))
+    with pytest.raises(ValueError, match=r"^batch must be a positive integer, got 2.5$"):
+        Shuffled(7, 2.5)

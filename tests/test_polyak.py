@@ -10,14 +10,16 @@ import pytest
 from answers import Answers, leading, one_step, problem, squares
 from runs import Function, parabola, trajectory, values
 
-from refopt import PSS, SPS, Clip, Polyak, PSSDelta, PSSDeltaLiteral, PSSGamma
+from refopt import L2, PSS, SPS, Clip, Polyak, PSSDelta, PSSDeltaLiteral, PSSGamma
 from refopt.convex import Quadratic
+from refopt.oracle import Block
 from refopt.problems import design, rot, spd, vec
 
 # --- by hand -------------------------------------------------------------------------------------------------------
 
 quartic = Function(lambda x: ((x**4).sum() / 4, x**3), f_star=0.0)
 bowl = parabola(1, 10)  # from (10, 1): f = 55, g = (10, 10)
+bowl.blocks = Block("x", slice(0, 1), (1,)), Block("y", slice(1, 2), (1,))  # two tensors, and yet one rate
 HALVES = [0.5, 0.25, 0.125]
 EARLY = [0.25, 0.444444444444, 0.79012345679]
 BY_HAND: dict[str, tuple] = {  # rule, problem, x0, step sizes, iterates
@@ -74,19 +76,31 @@ def test_there_is_no_step_where_the_gradient_is_zero_or_the_loss_at_its_infimum(
 
 
 def test_the_running_minimum_is_over_the_whole_past_and_leaves_degenerate_samples_out():
-    """α = 0.5, then g = 0, f < f*, then α = 0.1, 0.3, 0.9: δ is compared with the last δ, not with the last α."""
+    """KG1. α = 0.5, then g = 0, f ≤ f*, then α = 0.1, 0.3, 0.9: δ is compared with the last δ, not with the last α.
+
+    So one small α lowers all rates to come.
+    """
     samples = [(0.5, [1.0]), *STOPS.values(), (0.1, [1.0]), (0.3, [1.0]), (0.9, [1.0])]
     run = trajectory(PSSDelta(), Answers(*[(f, g[:1]) for f, g in samples]), np.zeros(1), 7)
     assert np.array_equal(run.eta, [0.5, 0, 0, 0, 0.1, 0.1, 0.1])
 
 
 def test_to_the_letter_one_degenerate_sample_ends_the_run():
-    """The literal rule takes a 0 into its minimum; without one, the two are the same rule bit for bit."""
+    """KG1. The literal rule takes a 0 into its minimum; without one, the two are the same rule bit for bit."""
     run = trajectory(PSSDeltaLiteral(), Answers((0.5, [1.0]), (1.0, [0.0]), (0.7, [1.0])), np.zeros(1), 9)
     assert np.array_equal(run.eta, [0.5] + [0] * 8)
     lse = problem("log-sum-exp")
     literal, usual = (trajectory(rule(f_star=None), lse, lse.x0, 40) for rule in (PSSDeltaLiteral, PSSDelta))
     assert np.array_equal(literal.x, usual.x)
+
+
+@pytest.mark.parametrize("rule", [PSSDelta, PSSDeltaLiteral])
+def test_where_delta_starts_no_longer_matters_from_the_first_step_below_1_on(rule):
+    """KG1. α = 2, 3, 0.7, 0.9. From δ_{-1} = 1 and from δ_{-1} = ∞, the two readings of a start King does not give."""
+    samples = [(alpha, [1.0]) for alpha in (2.0, 3.0, 0.7, 0.9)]
+    bounded, free = (trajectory(r, Answers(*samples), np.zeros(1), 4).eta for r in (rule(), rule(delta_init=np.inf)))
+    assert np.array_equal(bounded, [1, 1, 0.7, 0.7])
+    assert np.array_equal(free, [2, 2, 0.7, 0.7])
 
 
 def test_without_f_star_polyak_asks_for_it_and_a_field_overrules_the_problem():
@@ -106,14 +120,14 @@ def test_polyak_halves_a_parabola_bit_for_bit_and_half_the_c_solves_it():
     """PS6. Elementary. f = 4 x² from 3, all in short binary fractions: x_t = 3 · 2^-t exactly, for 20 steps."""
     steep, x0 = parabola(8), np.array([3.0])
     assert np.array_equal(trajectory(Polyak(), steep, x0, 20).x[:, 0], 3 * 0.5 ** np.arange(21))
-    assert trajectory(SPS(c=0.5), steep, x0, 1).x[1] == 0
+    assert trajectory(SPS(), steep, x0, 1).x[1] == 0
 
 
 def test_polyak_solves_the_absolute_value_in_one_step_and_twice_it_jumps_across():
     """PS6. Elementary. f = |x| from 3: c = 1 lands on 0, c = 1/2 on -3, exactly."""
     absolute, x0 = Function(lambda x: (abs(x).sum(), np.sign(x)), f_star=0.0), np.array([3.0])
     assert trajectory(Polyak(), absolute, x0, 1).x[1] == 0
-    assert trajectory(SPS(c=0.5), absolute, x0, 1).x[1] == -3
+    assert trajectory(SPS(), absolute, x0, 1).x[1] == -3
 
 
 def test_polyak_is_newton_on_a_multiple_root():
@@ -124,7 +138,7 @@ def test_polyak_is_newton_on_a_multiple_root():
 
 
 def test_too_low_an_f_star_makes_polyak_newtons_method_for_a_root_that_is_not_there():
-    """PS8a. Folklore on Newton's method. f = x²/2 from 2, f* taken for -1/2: x_t = cot(2^t arccot 2).
+    """PS8 (a). Folklore on Newton's method. f = x²/2 from 2, f* taken for -1/2: x_t = cot(2^t arccot 2).
 
     The map doubles an angle, and so every error: relative 1e-11 · 2^t, for 12 steps.
     """
@@ -134,6 +148,17 @@ def test_too_low_an_f_star_makes_polyak_newtons_method_for_a_root_that_is_not_th
     assert (abs(x / exact - 1) <= 1e-11 * doublings).all()
     assert abs(x[6]) < 0.2, "it comes near the minimiser ..."
     assert abs(x[7]) > 2.7, "... and is thrown out again"
+
+
+def test_with_weight_decay_in_the_loss_f_star_0_is_too_low_and_pss_never_settles():
+    """PS8 (a), as King's f* = 0 meets it. f = (x - 1)²/2 + x²/2 = z² + 1/4, z = x - 1/2: z_t = cot(2^t arccot 2z_0)/2.
+
+    From z = 1, relative 1e-11 · 2^t, for 12 steps.
+    """
+    decayed = L2(Function(lambda x: ((x - 1) @ (x - 1) / 2, x - 1)), 1.0)
+    z = trajectory(PSS(), decayed, np.array([1.5]), 12).x[:, 0] - 0.5
+    doublings = 2.0 ** np.arange(13)
+    assert (abs(2 * z * np.tan(doublings * np.arctan(1 / 2)) - 1) <= 1e-11 * doublings).all()
 
 
 # --- the distance to a solution ------------------------------------------------------------------------------------
@@ -149,7 +174,7 @@ def fejer(run, oracle):
 
 @pytest.mark.parametrize("name", CONVEX)
 def test_the_distance_to_the_solution_falls_by_the_squared_gap_over_the_squared_gradient(name):
-    """PS1. Polyak 1987, ch. 5; Hazan & Kakade 2019 eq. 2. d_+² ≤ d² - h²/|g|² for every convex f, smooth or not.
+    """PS1. Polyak 1987; Hazan & Kakade 2019. d_+² ≤ d² - h²/|g|² for every convex f, smooth or not.
 
     Seven problems, up to 200 steps while h > 1e-9; excess ≤ 1e-12 d_0².
     """
@@ -176,7 +201,7 @@ def test_for_a_homogeneous_function_it_falls_by_exactly_that():
 
 @pytest.mark.parametrize("name", ["least-absolute", "svm-l1"])
 def test_with_kinks_the_best_gap_falls_like_one_over_root_t_though_the_gap_is_not_monotone(name):
-    """PS2. Polyak 1987; Hazan & Kakade 2019 thm 1, B_T. Every subgradient at most G: min_{s≤t} h_s ≤ G d_0/√(t+1).
+    """PS2. Polyak 1987; Hazan & Kakade 2019. Every subgradient at most G: min_{s≤t} h_s ≤ G d_0/√(t+1).
 
     And the falls of PS1 add up: Σ h²/|g|² ≤ d_0² - d_t². 2000 steps, at every t; sums to 1e-12.
     """
@@ -192,7 +217,7 @@ def test_with_kinks_the_best_gap_falls_like_one_over_root_t_though_the_gap_is_no
 
 
 def test_on_smooth_functions_the_step_is_at_least_half_of_one_over_l():
-    """PS3. Loizou et al. 2021 lemma. L-smooth: 2 L γ ≥ 1, to 1e-9 while h > 1e-10. Six problems, 300 steps.
+    """PS3. Loizou et al. 2021. L-smooth: 2 L γ ≥ 1, to 1e-9 while h > 1e-10. Six problems, 300 steps.
 
     Along the top eigenvector of a quadratic, 2 L γ = 1: to 1e-12.
     """
@@ -214,7 +239,7 @@ SMOOTH = ["log-sum-exp", "huber", "least-squares", "least-squares-under", "logis
 
 @pytest.mark.parametrize("name", SMOOTH)
 def test_on_smooth_functions_the_best_gap_falls_like_one_over_t(name):
-    """PS3. Hazan & Kakade 2019 thm 1. min_{s≤t} h_s ≤ 2 L d_0²/(t+1), at every t of 300 while h > 1e-10."""
+    """PS3. Hazan & Kakade 2019. min_{s≤t} h_s ≤ 2 L d_0²/(t+1), at every t of 300 while h > 1e-10."""
     oracle = problem(name)
     run = trajectory(Polyak(), oracle, oracle.x0, 300)
     h = run.f - oracle.f_star
@@ -248,7 +273,7 @@ STRONG = [problem(name) for name in ("ridge", "logistic", "softmax")] + [
 
 
 def test_on_strongly_convex_functions_every_step_contracts():
-    """PS4. Derived from the interpolation inequality; sharper than 1 - q/4 of Hazan & Kakade 2019 thm 1.
+    """PS4. Derived from the interpolation inequality; sharper than 1 - q/4 of Hazan & Kakade 2019.
 
     (d_+/d)² ≤ 1 - 5q/4 + q²/2 with q = mu/L. Fifteen runs of 300 steps while h > 1e-10; to 1e-9, the rounding of d.
     """
@@ -282,7 +307,7 @@ def test_on_quadratics_the_fall_is_known_exactly_for_every_c(c):
 
 
 def test_with_kinks_and_strong_convexity_both_gap_and_distance_fall_like_one_over_t():
-    """PS5. Order of Hazan & Kakade 2019 thm 1, last term; constants derived: 1/d_+² - 1/d² ≥ a²/(4G²).
+    """PS5. Order of Hazan & Kakade 2019; constants derived: 1/d_+² - 1/d² ≥ a²/(4G²).
 
     f a-strongly convex, subgradients at most G: d_T² ≤ 4G²/(a² T), min_{s≤T} h_s ≤ 4G²/(a T), at T = 2, 4, ..., 400.
     f = |x|²/2 + |x|_1, and the SVM. Slack 60-fold: PS1 is the test of factors.
@@ -304,11 +329,11 @@ def test_with_kinks_and_strong_convexity_both_gap_and_distance_fall_like_one_ove
 def test_on_quadratics_half_the_c_minimises_the_distance_along_the_gradient(worst):
     """PS7. Kantorovich; cf. Barré, Taylor, d'Aspremont 2020. ⟨e_+, g⟩ = 0, so |e_+| ≤ ρ |e| with ρ = (κ-1)/(κ+1).
 
-    SPS(c=1/2) knows neither L nor mu. κ = 100, f* = -2.5, 40 steps: cosine ≤ 1e-10; ρ to 1e-12. From the worst start
-    γ = 2/(L + mu) in every step, and |e_40| = ρ^40 |e_0|: both to 1e-8.
+    SPS() has c = 1/2, and knows neither L nor mu. κ = 100, f* = -2.5, 40 steps: cosine ≤ 1e-10; ρ to 1e-12. From the
+    worst start γ = 2/(L + mu) in every step, and |e_40| = ρ^40 |e_0|: both to 1e-8.
     """
     oracle = bent(100, None if worst else np.full(8, 2.0), f_star=-2.5)
-    run, rho = trajectory(SPS(c=0.5), oracle, oracle.x0, 40), 99 / 101
+    run, rho = trajectory(SPS(), oracle, oracle.x0, 40), 99 / 101
     e = run.x - oracle.b
     d = np.sqrt(squares(e))
     assert (abs((e[1:] * run.g).sum(axis=1)) <= 1e-10 * d[:-1] * np.sqrt(squares(run.g))).all()
@@ -321,9 +346,10 @@ def test_on_quadratics_half_the_c_minimises_the_distance_along_the_gradient(wors
 
 @pytest.mark.parametrize("high", [0.2, 0.002])
 def test_too_high_an_f_star_brings_polyak_to_that_level_and_no_further(high):
-    """PS8b. Polyak 1987. F = f* + 0.2, or + 0.002, on least absolute deviations, 3000 steps; h = f - F.
+    """PS8 (b). Polyak 1987. F = f* + 0.2, or + 0.002, on least absolute deviations, 3000 steps; h = f - F.
 
     d_+² ≤ d² - h²/|g|² - 2h (F - f*)/|g|² while h > 0, to 1e-12 d_0²; min h ≤ G d_0/√(t+1); F is reached to 1e-6.
+    For any u with f(u) ≤ F in place of x*, the same two without their last term: u farthest from x* towards x_0.
     """
     oracle = problem("least-absolute")
     run = trajectory(Polyak(f_star=oracle.f_star + high), oracle, oracle.x0, 3000)
@@ -336,6 +362,12 @@ def test_too_high_an_f_star_brings_polyak_to_that_level_and_no_further(high):
     assert (best * np.sqrt(np.arange(1, 3001)) <= oracle.G * np.sqrt(d2[0])).all()
     assert best[-1] <= 1e-6
     assert (run.eta[~above] == 0).all(), "below the level it stands still"
+    us = oracle.x_star + np.linspace(0, 1, 1001)[:, None] * (oracle.x0 - oracle.x_star)
+    u = us[leading(values(oracle, us) <= oracle.f_star + high) - 1]
+    to_u2 = squares(run.x - u)
+    assert to_u2[0] < d2[0]
+    assert ((np.diff(to_u2) + h**2 / squares(run.g))[above] <= 1e-12 * d2[0]).all()
+    assert (best * np.sqrt(np.arange(1, 3001)) <= oracle.G * np.sqrt(to_u2[0])).all()
 
 
 @pytest.mark.parametrize("tau", [10, 100, 1000])
@@ -370,28 +402,30 @@ def test_where_the_infimum_is_not_attained_the_best_loss_still_falls():
 
 
 @pytest.mark.parametrize("name", ["log-sum-exp", "huber", "logistic", "quadratic", "ridge"])
-@pytest.mark.parametrize("rule", [PSSGamma(f_star=None), PSSDelta(f_star=None)], ids=["gamma", "delta"])
-def test_kings_bounds_keep_the_distance_falling_and_the_rate(rule, name):
-    """KG1. King 2024 eqs. 1-3; bounds derived. γ = min{α, 1}, δ = min{α, δ}: steps in (0, 1], at most α.
+@pytest.mark.parametrize("bound", [1.0, 0.25])
+@pytest.mark.parametrize("kind", [PSSGamma, PSSDelta, PSSDeltaLiteral])
+def test_kings_bounds_keep_the_distance_falling_and_the_rate(kind, bound, name):
+    """KG1. King 2024 eqs. 1-3; bounds derived. γ = min{α, b}, δ = min{α, δ}, in (0, b], with the bound b = 1, or 1/4.
 
-    d_+² ≤ d² - η h, to 1e-12 d_0²; L-smooth: η ≥ min{1, 1/(2L)}, to 1e-9; min h ≤ max{1, 2L} d_0²/(t+1). δ never
-    grows, exactly. Up to 300 steps while h > 1e-10.
+    d_+² ≤ d² - η h, to 1e-12 d_0²; L-smooth: η ≥ min{b, 1/(2L)}, to 1e-9; min h ≤ max{1/b, 2L} d_0²/(t+1). δ never
+    grows, exactly; η is its formula, to 1e-15. Up to 300 steps while h > 1e-10.
     """
     oracle = problem(name)
-    run = trajectory(rule, oracle, oracle.x0, 300)
+    run = trajectory(kind(None, bound), oracle, oracle.x0, 300)
     d2, h = squares(run.x - oracle.x_star), run.f - oracle.f_star
     n = leading(h > 1e-10)
     assert n >= 15, n
-    eta, floor = run.eta[:n], min(1, 1 / (2 * oracle.L))
-    assert ((eta > 0) & (eta <= 1)).all()
+    eta, floor = run.eta[:n], min(bound, 1 / (2 * oracle.L))
+    assert ((eta > 0) & (eta <= bound)).all()
     assert ((np.diff(d2) + run.eta * h)[:n] <= 1e-12 * d2[0]).all()
     assert (eta >= floor * (1 - 1e-9)).all()
-    assert (np.minimum.accumulate(h)[:n] * np.arange(1, n + 1) <= max(1, 2 * oracle.L) * d2[0]).all()
-    if isinstance(rule, PSSDelta):
-        assert (np.diff(eta) <= 0).all()
+    assert (np.minimum.accumulate(h)[:n] * np.arange(1, n + 1) <= d2[0] / floor).all()
+    gamma = np.minimum(h / squares(run.g), bound)[:n]
+    if kind is PSSGamma:
+        np.testing.assert_allclose(eta, gamma, rtol=1e-15)
     else:
-        alpha = (h / squares(run.g))[:n]
-        np.testing.assert_allclose(eta, np.minimum(alpha, 1), rtol=1e-15)
+        np.testing.assert_allclose(eta, np.minimum.accumulate(gamma), rtol=1e-15)
+        assert (np.diff(eta) <= 0).all()
 
 
 def test_a_clipped_gradient_lengthens_the_step():

@@ -378,6 +378,22 @@ def test_a_value_that_is_no_number_is_refused():
         minimize(lambda x: x * x, np.ones(2), jac=lambda x: 2 * x, method=STEEPEST)
 
 
+def test_a_value_that_is_not_finite_is_no_success():
+    result = minimize(lambda x: (np.nan, np.zeros(2)), np.ones(2), jac=True, method=GradientDescent())
+    assert (result.success, result.status) == (False, 3)
+
+
+@pytest.mark.parametrize("maxiter", [-1, 10.0, None])
+def test_a_number_of_steps_that_is_none_is_refused(maxiter):
+    with pytest.raises(ValueError, match=r"^maxiter must be an integer >= 0, got "):
+        minimize(lambda x: (x @ x, 2 * x), np.ones(2), jac=True, method=GradientDescent(), options={"maxiter": maxiter})
+
+
+def test_bounds_are_one_pair_for_each_variable():
+    with pytest.raises(ValueError, match=r"^bounds must be one pair for each of the 2 variables, got 1$"):
+        minimize(lambda x: (x @ x, 2 * x), np.ones(2), jac=True, method=GradientDescent(), bounds=[(0, 1)])
+
+
 def test_an_unknown_infimum_is_asked_for():
     with pytest.raises(ValueError, match=r"^SPSMax needs the infimum of the loss, .*: pass f_star, "):
         minimize(QUADRATIC, QUADRATIC.x0, jac=True, method=SPSMax())

@@ -97,6 +97,13 @@ def test_ball_is_centred_where_it_is_told():
     np.testing.assert_array_equal(Ball(2.0, np.array([1.0, 1])).project(np.array([1.0, 1])), [1, 1])
 
 
+def test_ball_projects_what_has_no_square_in_its_precision():
+    """float32: 1e20² is infinite, 1e-25² is 0; to 1e-6 of the radius, 45 degrees."""
+    for radius, size in ((2.0, 1e20), (1e-25, 1e-23)):
+        z = Ball(radius).project(np.full(2, size, np.float32))
+        np.testing.assert_allclose(z / np.float32(radius), [0.5**0.5] * 2, rtol=1e-6)
+
+
 def test_box_clips_and_has_no_bound_at_infinity():
     box = Box(np.array([-np.inf, 0, -1, -np.inf]), np.array([np.inf, np.inf, 1, 2]))
     np.testing.assert_array_equal(box.project(np.array([1e300, -3, 5, -1e300])), [1e300, 0, 1, -1e300])

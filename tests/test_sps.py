@@ -10,13 +10,15 @@ import pytest
 from answers import Answers, at_each, leading, one_step, parts, paths, problem, row_by_row, squares
 from runs import Function, parabola, trajectory, values
 
-from refopt import SPS, DecSPS, FiniteSum, Level, MoMo, PSSDelta, Shuffled, SPSMax, SPSPlus, SPSSmooth
+from refopt import L2, SPS, DecSPS, FiniteSum, Level, MoMo, PSSDelta, Shuffled, SPSMax, SPSPlus, SPSSmooth
 from refopt.linear_models import LeastSquares
+from refopt.oracle import Block
 from refopt.problems import design, vec
 
 # --- by hand -------------------------------------------------------------------------------------------------------
 
 bowl = parabola(1, 10)  # from (10, 1): f = 55, g = (10, 10)
+bowl.blocks = Block("x", slice(0, 1), (1,)), Block("y", slice(1, 2), (1,))  # two tensors, and yet one rate
 HALVES = [0.5, 0.25, 0.125]
 BY_HAND: dict[str, tuple] = {  # rule, problem, x0, step sizes, iterates
     "c = 1/2 solves a parabola": (SPS(), parabola(4), [1], [0.25], [0]),
@@ -96,7 +98,7 @@ def test_f_star_comes_from_the_problem_and_a_field_overrules_it(rule):
     ("rule", "etas"), [(SPSSmooth(), [2, 0, 0, 4]), (DecSPS(eta_max=1.0), [1, 0, 0, 0.5])], ids=["SPSSmooth", "DecSPS"]
 )
 def test_degenerate_samples_do_not_poison_the_memory(rule, etas):
-    """Samples that allow a step of 100, with g = 0 and f < f* between them: the bound stays what it was before.
+    """SP8; Orvieto et al. 2022. Samples that allow a step of 100, with g = 0 and f < f* between them: the bound stays.
 
     For SPSSmooth that is twice the last step, 2 then 4. DecSPS divides its bound 1 by √(k + 1), k = 3: 1/2.
     """
@@ -107,7 +109,7 @@ def test_degenerate_samples_do_not_poison_the_memory(rule, etas):
 
 @pytest.mark.parametrize(("field", "fraction"), [(None, 0.25), (0.5, 0.5)])
 def test_the_growth_follows_the_share_of_the_data_in_a_batch(field, fraction):
-    """Batches of 3 of 12 terms: the bound grows by 2^(1/4) a step, unless a field says another share; to 1e-14."""
+    """SP8. Batches of 3 of 12 terms: the bound grows by 2^(1/4) a step, unless a field says otherwise; to 1e-14."""
     total = problem("least-squares")
     batches = FiniteSum(total, Shuffled(12, 3))
     run = trajectory(SPSSmooth(eta_init=1e-6, batch_fraction=field), batches, total.x0, 16)
@@ -128,7 +130,7 @@ GRID = np.stack(np.meshgrid(*[np.linspace(-4, 4, 21)] * 2), axis=-1).reshape(-1,
 
 @pytest.mark.parametrize("c", [0.5, 1.0, 2.0])
 def test_the_step_lies_between_the_reciprocals_of_curvature(c):
-    """SP1. Loizou et al. 2021, section 2. 1/(2cL_i) ≤ γ ≤ 1/(2c mu_i), on the three terms of the family.
+    """SP1. Loizou et al. 2021. 1/(2cL_i) ≤ γ ≤ 1/(2c mu_i), on the three terms of the family.
 
     On a 21 x 21 grid (one point is a minimiser), to 1e-9; from b_i along an extreme eigenvector, equal to 1e-12.
     """
@@ -144,12 +146,26 @@ def test_the_step_lies_between_the_reciprocals_of_curvature(c):
     assert checked == 3 * 441 - 1
 
 
+@pytest.mark.parametrize(("c", "factor"), [(0.25, -1), (0.5, 0), (1.0, 0.5), (2.0, 0.75)])
+def test_on_a_parabola_x_is_multiplied_by_1_less_half_the_reciprocal_of_c(c, factor):
+    """Every c > 1/4 converges linearly, and c = 1/4 not at all: 30 steps, exactly, in short binary fractions."""
+    x = trajectory(SPS(c=c), parabola(4), np.ones(1), 30).x[:, 0]
+    assert np.array_equal(x, factor ** np.arange(31.0))
+
+
+def test_with_weight_decay_in_the_loss_c_one_half_jumps_for_ever():
+    """(x - 1)²/2 + x²/2 = z² + 1/4, z = x - 1/2, is no longer 0 at its infimum. With f_i* = 0, z → -1/(4z) → z."""
+    decayed = L2(Function(lambda x: ((x - 1) @ (x - 1) / 2, x - 1)), 1.0)
+    x = trajectory(SPS(f_star=0.0), decayed, np.array([2.5]), 20).x[:, 0]
+    assert np.array_equal(x, [2.5, 0.375] * 10 + [2.5])
+
+
 @pytest.mark.parametrize(
     ("name", "c", "bound"),
     [("family", c, bound) for c in (0.5, 1.0) for bound in (0.05, 0.3, 2.0)] + [("family-interpolating", 0.5, np.inf)],
 )
 def test_with_strong_convexity_the_expected_distance_contracts_to_a_ball(name, c, bound):
-    """SP2. Loizou et al. 2021 thm 3.1, cor. 3.2. With mu the mean mu_i, α = min{1/(2cL_max), γ_b}:
+    """SP2. Loizou et al. 2021. With mu the mean mu_i, α = min{1/(2cL_max), γ_b}:
 
     E d_k² ≤ (1 - mu α)^k d_0² + 2 γ_b σ²/(mu α), for k ≤ 7, over all 3^7 paths; to x* itself under interpolation,
     without a bound. On every path d_+² ≤ (1 - mu_i γ) d² + 2γ (f_i(x*) - f_i*), with γ by its definition: a shorter
@@ -164,8 +180,9 @@ def test_with_strong_convexity_the_expected_distance_contracts_to_a_ball(name, c
     d0, checked = squares(total.x0 - x_star), 0
     for k, (x, eta, after) in enumerate(paths(SPSMax(c=c, eta_max=bound), terms, total.x0, 7), start=1):
         d, d_after = squares(x - x_star)[:, None], squares(after - x_star)
-        gg = squares((total.A @ (x[:, None] - total.b)[..., None])[..., 0])
-        gamma = np.minimum((at_each(terms, x) - total.s) / (c * gg), bound)
+        e = x[:, None] - total.b
+        g = (total.A @ e[..., None])[..., 0]
+        gamma = np.minimum((e * g).sum(axis=-1) / 2 / (c * squares(g)), bound)
         assert (d_after - (1 - mu_i * gamma) * d - 2 * gamma * slack <= 1e-12 * d0).all()
         assert (eta <= bound).all()
         assert d_after.mean() <= ((1 - mu_i.mean() * alpha) ** k * d0 + noise) * (1 + 1e-12)
@@ -176,7 +193,7 @@ def test_with_strong_convexity_the_expected_distance_contracts_to_a_ball(name, c
 @pytest.mark.parametrize("name", ["family", "family-interpolating"])
 @pytest.mark.parametrize(("c", "bound"), [(1.0, 0.05), (1.0, 1.0), (2.0, 0.05), (2.0, 1.0)])
 def test_with_convexity_the_loss_at_the_mean_iterate_falls_like_one_over_k(name, c, bound):
-    """SP3. Loizou et al. 2021 thm 3.4 (c = 1); general c derived. With x̄ the mean of x_0, ..., x_(K-1):
+    """SP3. Loizou et al. 2021 (c = 1); general c derived. With x̄ the mean of x_0, ..., x_(K-1):
 
     E f(x̄) - f* ≤ (d_0²/K + 2 γ_b σ²) / (α (2 - 1/c)), K ≤ 6, over all paths. The bound is slack; so on every path
     d_+² ≤ d² - 2γ (f_i - f_i(x*)) + (γ/c)(f_i - f_i*). Both to 1e-12 (of d_0²).
@@ -214,7 +231,7 @@ def test_under_interpolation_every_path_approaches_by_a_known_amount(c):
 @pytest.mark.parametrize("cap", ["small", "1/(2cL_max)"])
 @pytest.mark.parametrize("c", ["1", "L_max/(4mu) + 0.1"])
 def test_one_step_of_a_bounded_rule_falls_to_a_level_set_by_noise(c, cap):
-    """SP5. Loizou et al. 2021 thm 3.6, f satisfying Polyak-Łojasiewicz with mu. With α = min{1/(2cL_max), γ_b}:
+    """SP5. Loizou et al. 2021, f satisfying Polyak-Łojasiewicz with mu. With α = min{1/(2cL_max), γ_b}:
 
     E f(x_+) - f* ≤ γ_b (1/α - 2mu + L_max/(2c)) h + L σ² γ_b/(2c), on a 21 x 21 grid; to 1e-12. It contracts for the
     larger c and cap. The bound sees nothing but the cap: that γ ≤ γ_b is exact.
@@ -238,22 +255,22 @@ def test_one_step_of_a_bounded_rule_falls_to_a_level_set_by_noise(c, cap):
 # --- Kaczmarz ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("c", [0.5, 1.0])
-def test_on_single_rows_it_is_kaczmarz_projection(c):
+@pytest.mark.parametrize(("rule", "w"), [(SPS(f_star=0.0), 1), (SPS(c=1.0, f_star=0.0), 3 / 4)], ids=["1/2", "1"])
+def test_on_single_rows_it_is_kaczmarz_projection(rule, w):
     """SP6. Strohmer & Vershynin 2009; Needell, Ward, Srebro 2014. c = 1/2 projects onto the row: residual ≤ 1e-13.
 
     The mean over the 12 rows is exact: d² - E d_+² = w |D⁻¹A e|²/12, D = diag |a_i|, with w = 1 for c = 1/2, and 3/4
     for c = 1; to 1e-12.
     """
     total = problem("least-squares")
-    steps = [one_step(SPS(c=c, f_star=0.0), term, total.x0) for term in parts(total)]
+    steps = [one_step(rule, term, total.x0) for term in parts(total)]
     x, gamma = np.array([x for x, _ in steps]), np.array([eta for _, eta in steps])
     e = total.x0 - total.x_star
     fall = squares(e) - squares(x - total.x_star).mean()
     exact = (squares(total.A @ e / np.linalg.norm(total.A, axis=1))) / 12
-    np.testing.assert_allclose(fall / exact, 1 if c == 0.5 else 3 / 4, rtol=1e-12)
-    np.testing.assert_allclose(gamma * squares(total.A), 0.5 / c, rtol=1e-12)
-    if c == 0.5:
+    np.testing.assert_allclose(fall / exact, w, rtol=1e-12)
+    np.testing.assert_allclose(gamma * squares(total.A), 1 if w == 1 else 1 / 2, rtol=1e-12)
+    if w == 1:
         assert (abs((total.A * x).sum(axis=1) - total.b) <= 1e-13).all()
 
 
@@ -262,7 +279,7 @@ def test_on_single_rows_the_expected_distance_falls_at_the_rate_of_the_scaled_ma
     A = design(3, 2)
     total = LeastSquares(A, A @ vec(2, 1.0), np.full(2, 2.0))
     s_min = np.linalg.svd(A / np.linalg.norm(A, axis=1)[:, None])[1][-1]
-    levels = paths(SPS(c=0.5, f_star=0.0), parts(total), total.x0, 7)
+    levels = paths(SPS(f_star=0.0), parts(total), total.x0, 7)
     d2 = np.array([squares(after - total.x_star).mean() for _, _, after in levels])
     ratio = d2 / ((1 - s_min**2 / 3) ** np.arange(1, 8) * squares(total.x0 - total.x_star))
     assert (ratio <= 1 + 1e-12).all()
@@ -275,15 +292,15 @@ PULLS = [Function(lambda x, b=b: (squares(x - b) / 2, x - b), f_star=0.0) for b 
 """Two parabolas with minima 0 at 1 and -1; their mean is least at 0, σ² = 1/2."""
 
 
-@pytest.mark.parametrize("c", [0.5, 1.0])
-def test_without_interpolation_it_does_not_converge(c):
-    """SP7. Elementary; Loizou et al. 2021 after thm 3.1. On (x ∓ 1)²/2 from 3, over all 2^12 paths, to 1e-12:
+@pytest.mark.parametrize(("rule", "jumps"), [(SPS(), True), (SPS(c=1.0), False)], ids=["1/2", "1"])
+def test_without_interpolation_it_does_not_converge(rule, jumps):
+    """SP7. Elementary; Loizou et al. 2021. On (x ∓ 1)²/2 from 3, over all 2^12 paths, to 1e-12:
 
-    c = 1/2 jumps between ±1, E x² = 1 for ever; with c = 1, E x² = 4^-k 9 + (1 - 4^-k)/3.
+    c = 1/2, the default, jumps between ±1, E x² = 1 for ever; with c = 1, E x² = 4^-k 9 + (1 - 4^-k)/3.
     """
     k = np.arange(1, 13)
-    second = [squares(after).mean() for _, _, after in paths(SPS(c=c), PULLS, np.array([3.0]), 12)]
-    exact = np.ones(12) if c == 0.5 else 9 / 4.0**k + (1 - 1 / 4.0**k) / 3
+    second = [squares(after).mean() for _, _, after in paths(rule, PULLS, np.array([3.0]), 12)]
+    exact = np.ones(12) if jumps else 9 / 4.0**k + (1 - 1 / 4.0**k) / 3
     np.testing.assert_allclose(second, exact, rtol=1e-12)
 
 
@@ -303,30 +320,37 @@ def test_decsps_converges_there():
 def test_decsps_is_kings_delta_over_a_growing_divisor():
     """Orvieto et al. 2022: s_k = min{α_k, c_(k-1) s_(k-1)}/c_k. Asked the same, c_k s_k is a running minimum: δ_k.
 
-    80 samples of the noisy least squares at points of our own; c0 = 3, eta_max = 2; to 1e-14.
+    80 single rows of the noisy least squares at points of our own, and their lower bound ℓ = -1/2; c0 = 3,
+    eta_max = 0.2, which binds at first; to 1e-14. And c_k s_k ≥ min{1/(2 L_max), c0 eta_max}, and nearly attains it.
     """
     total = problem("least-squares-noisy")
-    samples = [total.sample([i % 12])(vec(5, i) * 2) for i in range(80)]
-    dec = trajectory(DecSPS(c=3.0, eta_max=2.0), Answers(*samples), np.zeros(5), 80).eta
-    delta = trajectory(PSSDelta(delta_init=6.0), Answers(*samples), np.zeros(5), 80).eta
+    samples = [total.sample([i % 12])(vec(5, i) * 2) for i in range(1, 81)]
+    dec, delta = (
+        trajectory(rule, Answers(*samples, f_star=-0.5), np.zeros(5), 80).eta
+        for rule in (DecSPS(c=3.0, eta_max=0.2), PSSDelta(f_star=None, delta_init=0.6))
+    )
+    assert delta[0] == 0.6
     assert len(np.unique(delta)) >= 4
     np.testing.assert_allclose(dec * 3 * np.sqrt(np.arange(1, 81)), delta, rtol=1e-14)
     assert (np.diff(dec) < 0).all()
+    assert 1 <= 2 * squares(total.A).max() * delta.min() < 1.1
 
 
 def test_with_the_loss_at_the_solution_known_no_path_ever_recedes():
-    """Garrigos et al. 2023 (5). d_+² ≤ d² - max{f_i - f_i(x*), 0}²/|g_i|², without interpolation.
+    """Garrigos et al. 2023. d_+² ≤ d² - max{f_i - f_i(x*), 0}²/|g_i|², without interpolation.
 
-    Level sets are convex and contain x*. All 3^6 paths of the noisy family, to 1e-12 d_0². SPS recedes there.
+    Level sets are convex and contain x*. All 3^6 paths of the noisy family, to 1e-12 d_0²; γ is its formula, to 1e-12.
+    SPS recedes there.
     """
     total = problem("family")
     terms = [Level(term, total.x_star) for term in parts(total)]
-    checked, d0 = 0, squares(total.x0 - total.x_star)
+    checked, d0, level = 0, squares(total.x0 - total.x_star), at_each(terms, [total.x_star])
     for x, gamma, after in paths(SPSPlus(), terms, total.x0, 6):
-        gap = np.maximum(at_each(terms, x) - [term.f_star for term in terms], 0)
+        gap = np.maximum(at_each(terms, x) - level, 0)
         recession = squares(after - total.x_star) - squares(x - total.x_star)[:, None]
         assert (recession + gamma * gap <= 1e-12 * d0).all()
-        assert ((gamma > 0) == (gap > 0)).all()
+        g = (total.A @ (x[:, None] - total.b)[..., None])[..., 0]
+        np.testing.assert_allclose(gamma, gap / squares(g), rtol=1e-12)
         checked += gap.size
     assert checked == (3**7 - 3) / 2
     assert any(
@@ -340,9 +364,10 @@ def test_with_the_loss_at_the_solution_known_no_path_ever_recedes():
 
 @pytest.mark.parametrize(("first", "rows"), [(1e-4, 100), (1e3, 20)])
 def test_the_smooth_bound_doubles_in_an_epoch_at_most_and_forgets_where_it_started(first, rows):
-    """SP8. Loizou et al. 2021 section 5; bounds derived by induction. Single rows i = 7k mod 12, τ = 2, c = 1/2:
+    """SP8. Loizou et al. 2021; bounds derived by induction. Single rows i = 7k mod 12, τ = 2, c = 1/2:
 
-    γ_(k+12) ≤ 2 γ_k, and γ_k ≥ min{1/L_max, 2^((k+1)/12) γ_init}; 240 steps while f_i > 1e-12; both to 1e-12.
+    γ_(k+1) ≤ 2^(1/12) γ_k, so γ_(k+12) ≤ 2 γ_k; and γ_k ≥ min{1/L_max, 2^((k+1)/12) γ_init}; 240 steps while
+    f_i > 1e-12; all to 1e-12.
     """
     total = problem("least-squares")
     rule = SPSSmooth(f_star=0.0, eta_init=first)
@@ -350,6 +375,7 @@ def test_the_smooth_bound_doubles_in_an_epoch_at_most_and_forgets_where_it_start
     steps = leading(run.f > 1e-12)
     assert steps >= rows, steps
     eta, k = run.eta[:steps], np.arange(1, steps + 1)
+    assert (eta[1:] <= 2 ** (1 / 12) * eta[:-1] * (1 + 1e-12)).all()
     assert (eta[12:] <= 2 * eta[:-12] * (1 + 1e-12)).all()
     floor = np.minimum(1 / squares(total.A).max(), 2 ** (k / 12) * first)
     assert (eta >= floor * (1 - 1e-12)).all()
@@ -380,7 +406,7 @@ def test_momo_steps_to_the_zero_of_the_averaged_model_and_no_path_recedes_under_
 
 
 def test_momo_sees_the_gap_of_each_sample_to_its_own_infimum():
-    """The infima are -1, 0.5 and 2: averaging losses against the infimum of the last sample lets paths recede.
+    """Schaipp et al. 2024. Infima -1, 0.5 and 2: losses averaged against that of the last sample let paths recede.
 
     All terms are least at x*: |e| falls in each of 60 steps, while d² > 1e-20 d_0² and beyond.
     """
@@ -389,6 +415,16 @@ def test_momo_sees_the_gap_of_each_sample_to_its_own_infimum():
     d2 = squares(run.x - total.x_star)
     assert (d2[1:] <= d2[:-1] + 1e-12 * d2[0]).all()
     assert d2[-1] < 1e-6 * d2[0]
+
+
+def test_momo_takes_every_sample_into_its_averages_and_goes_on_along_them():
+    """Schaipp et al. 2024. β = 1/2, from 0: (f, g) = (1, 1), (1, 0), (-8, 1); f* = 0. By hand, all of it exact:
+
+    ḡ = 1, 1/2, 3/4; F = 1, 1, -7/2; q = 0, 0, -1; m = 1, 1/2, -4; γ = 1, 2, 0; x = -1, -2, -2.
+    """
+    run = trajectory(MoMo(beta=0.5, lr=10.0), Answers((1.0, [1.0]), (1.0, [0.0]), (-8.0, [1.0])), np.zeros(1), 3)
+    assert np.array_equal(run.eta, [1, 2, 0])
+    assert np.array_equal(run.x[:, 0], [0, -1, -2, -2])
 
 
 @pytest.mark.parametrize("rule", [SPS(), SPSMax()])

@@ -22,6 +22,7 @@ from refopt import (
     Switch,
     descend,
 )
+from refopt.oracle import Wrapper
 
 
 def batches(drawn=0):
@@ -74,6 +75,30 @@ def test_a_run_is_resumed_bit_for_bit_before_at_and_after_the_switch(taken):
     assert [step.x.tobytes() for step in islice(resumed, 6)] == rest
 
 
+class Broken(Wrapper):
+    """Answers NaN on one sample, by its number."""
+
+    def __init__(self, oracle, sample):
+        super().__init__(oracle)
+        self.sample = sample
+
+    def __call__(self, x):
+        f, g = self.oracle(x)
+        return (f * np.nan, g) if self.position() == self.sample else (f, g)
+
+
+@pytest.mark.parametrize("second", [HeavyBall(0.1), SimpleAdaSecant(lr=0.1), BB1()], ids=repr)
+def test_an_answer_refused_at_the_switch_only_delays_it(second):
+    """The first step of the second rule finds no finite loss: x and state stay, and the next sample is its first."""
+    rule, bad = Switch(Nesterov(0.05), 1, second), 5
+    run = descend(rule, Broken(batches(), bad), X0, nonfinite="skip")
+    states = ((step.x.copy(), {name: np.asarray(v).tobytes() for name, v in rule.state().items()}) for step in run)
+    (x, state), (x_then, state_then), (x_after, _) = islice(states, 3, 6)
+    assert np.array_equal(x_then, x)
+    assert state_then == state
+    assert np.array_equal(x_after, trajectory(second, batches(bad), x, 1).x[1])
+
+
 def test_the_state_is_flat_and_belongs_to_the_switch_not_to_the_rules_it_was_given():
     first, second = Nesterov(0.05), Nesterov(0.01)
     one, other = Switch(first, 1, second), Switch(first, 2, second)
@@ -92,12 +117,19 @@ def test_a_switch_inside_a_switch_makes_three_phases():
 
 
 def test_the_default_is_the_thesis_scheme():
-    """13 epochs of 390 steps on a 25-cycle; the rate that would come next is 0.96004 (rules.md 9.10, computed)."""
+    """13 epochs of 390 steps, half an epoch past the top of a 25-cycle; the rate that would come next is 0.96004."""
     rule = Switch()
     assert rule.first == GradientDescent(Cycle(0.001, 1.0, 9750))
     assert rule.epochs * 390 == 5070
+    assert rule.first.lr(12.5 * 390) == 1
     assert abs(rule.first.lr(5070) - 0.96004) < 1e-12
     assert rule.second == SimpleAdaSecant(threshold=10.0)
+
+
+@pytest.mark.parametrize("epochs", [0, -1, 1.5, None])
+def test_epochs_that_are_no_positive_number_are_refused(epochs):
+    with pytest.raises(ValueError, match=r"^epochs must be a positive integer, got "):
+        Switch(epochs=epochs)
 
 
 @pytest.mark.parametrize("name", ["first", "second"])

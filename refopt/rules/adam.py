@@ -43,11 +43,11 @@ Assumes
     nothing, even a different one in each coordinate.
 
 Fails when
-    lr is constant: |d| ≈ lr also next to the solution. With β₁ = β₂ = 0 and ε = 0 Adam is -lr sign(g), and on x²/2 can
-    jump between ±lr/2 for ever; under a constant gradient every step of Adam is -lr sign(g), whatever t is. Gradients
-    that grow like (β₂/β₁)ᵗ drive it fastest: |d| ≤ 7.3 lr for the default β. Rare large gradients: on f_t = 3x at every
-    third step and -x otherwise, x in [-1, 1], from 1 on, Adam with β₁ = 0, β₂ = 0.1 and lr_t = lr/√t is back at 1, the
-    worst point, after every three; AMSGrad goes to -1.
+    the square of a gradient overflows, as in `diagonal`. lr is constant: |d| ≈ lr also next to the solution. With β₁ =
+    β₂ = 0 and ε = 0 Adam is -lr sign(g), and on x²/2 can jump between ±lr/2 for ever; under a constant gradient every
+    step of Adam is -lr sign(g), whatever t is. Gradients that grow like (β₂/β₁)ᵗ drive it fastest: |d| ≤ 7.3 lr for
+    the default β. Rare large gradients: on f_t = 3x at every third step and -x otherwise, x in [-1, 1], from 1 on,
+    Adam with β₁ = 0, β₂ = 0.1 and lr_t = lr/√t is back at 1, the worst point, after every three; AMSGrad goes to -1.
 
 Cost
     One gradient a step. Memory: m and v; w too in AMSGrad. No host synchronisation.

@@ -89,7 +89,8 @@ Fails when
     out its rates drift up to 2/h and beyond, and x wanders off; with it they may die too, later. AdaSecant is held
     together by its bounds: its first rate is near √2.1 where n² ≫ ε, and falls to 0.15 in blocks of more than some 50
     000 coordinates; the second may be 6 (on 2x²), and by the fifth most may be at the bound of 25. Rates fall as moves
-    do, by (20); r, AdaGrad's sum of squares, acts once Σ c² exceeds 1.
+    do, by (20); r, AdaGrad's sum of squares, acts once Σ c² exceeds 1. If a block's first gradient is exactly 0, so is
+    its q, the next n is 10⁷ g, and r, which never shrinks, holds the block back from then on.
 
 Cost
     AdaSecant: one gradient a step, 17 vectors. The theory: two gradients (g' by `peek`), 12 vectors, one more if

@@ -36,12 +36,13 @@ Rule
 Assumes
     Interpolation. Convex ℓ_z with |g| ≤ C, any order of samples, μ = 0: with r = |w₀ - w*| the mean loss of T + 1
     steps is at most r²/(η(T+1)) + r √((C² + δ)/(T+1)); for β-smooth ℓ_z and η ≥ 1/(2β), 2βr²/(T+1) + δ/(2β).
+    If every ℓ_z is α-strongly convex too, δ = 0, μ = 0 and η ≥ 1/(2β): |w⁺ - w*|² ≤ (1 - α/(2β))² |w - w*|².
     With δ = 0, μ = 0 and equal bounds it is SPSMax(c=1) bit for bit, and for f* = 0 PSSGamma.
 
 Fails when
-    the loss cannot reach 0: the step does not shrink, and w wanders. δ is not innocuous: on x²/2, once
-    x² ≪ δ, x_t² tends to δ/t instead of falling geometrically. With momentum there is no proof. A clipped
-    gradient lengthens the step.
+    the loss cannot reach 0: the step does not shrink, and w wanders. δ is not innocuous: on x²/2, once x² ≪ δ, x_t²
+    tends to δ/t instead of falling geometrically, as it does with the factor c of `sps`. With momentum there is no
+    proof. A clipped gradient lengthens the step.
 
 Cost
     One gradient and one inner product a step; one vector with momentum. No host synchronisation.
@@ -61,7 +62,7 @@ References
 from dataclasses import dataclass
 
 from ..arrays import dot, elementwise, namespace, ratio
-from ..checks import cap, fraction, known, nonnegative
+from ..checks import caps, fraction, known, nonnegative
 from ..rule import Rule
 
 
@@ -78,7 +79,7 @@ class ALIG(Rule):
     units = {"eta_max": (-1, -2), "delta": (2, 2), "f_star": (1, 0)}
 
     def __post_init__(self):
-        cap(eta_max=self.eta_max)
+        caps(eta_max=self.eta_max)
         fraction(mu=self.mu)
         nonnegative(delta=self.delta)
         known(f_star=self.f_star)

@@ -276,8 +276,13 @@ class Window(Rule):
 
     def step(self, x, oracle):
         rate, z, s = self.look_back(x) if self.due() else (self.rate, self.z, self.s)
-        vars(self.inner)["lr"] = rate  # past the guard of hyper-parameters: the copy is ours
-        d = self.inner.step(x, oracle)
+        own, before = vars(self.inner), vars(self.inner)["lr"]
+        own["lr"] = rate  # past the guard of hyper-parameters: the copy is ours
+        try:
+            d = self.inner.step(x, oracle)
+        except Exception:  # an answer was refused: nothing has happened
+            own["lr"] = before
+            raise
         self.rate, self.z, self.s = rate, z, s
         self.t += 1
         return d

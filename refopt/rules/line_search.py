@@ -45,7 +45,7 @@ Derivation
 
     no path recedes from x* if c ≥ 1/2. (η is at most the Polyak step of `sps` with this c.) To begin with the same η₀
     in each step costs trials; with the last η one will mostly do, but then it can only fall. Let the first trial grow,
-    at most τ-fold in an epoch of 1/φ steps (φ the batch's share of the data):
+    at most τ-fold in an epoch of 1/φ steps (φ the share of the data in the batch at the start):
 
         η₀ = τ^φ η_{t-1}.                                                                         (8)
 

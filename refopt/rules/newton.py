@@ -56,13 +56,13 @@ Assumes
     Lipschitz; a quadratic it solves in one step. (6)-(7): H nearly diagonal, or d nearly along H⁻¹ g.
 
 Fails when
-    the root is multiple: f - f* at a minimum has a double one, and (2), (4) only halve the error; twice the
-    step restores the order. φ' vanishes on the way: the tangent leads far off. (4) goes uphill where f < f*, for
-    it wants the level, and runs away where the level does not exist. (5) and (6) are signed: x may climb, to a
-    maximum or a saddle point, which are roots of the gradient too. (H d)_i near 0 gives a step of any
-    length, and off the diagonal this happens: there is no theorem for (6)-(8) on general quadratics.
-    Far from the solution (5) overshoots: on √(1 + x²), from |x| > 1 on, ever further. Singular values of H below
-    ε^(2/3) of the largest, ε the rounding of a number, count as 0: differences of gradients know no better.
+    the root is multiple: f - f* at a minimum has a double one, and (2), (4) only halve the error; twice the step
+    restores the order (`SPS` with c = 1/2; on cosh x - 1 it is even cubic). φ' vanishes on the way: the tangent leads
+    far off. (4) goes uphill where f < f*, for it wants the level, and runs away where the level does not exist. (5)
+    and (6) are signed: x may climb, to a maximum or a saddle point, which are roots of the gradient too. (H d)_i near
+    0 gives a step of any length, and off the diagonal this happens: there is no theorem for (6)-(8) on general
+    quadratics. Far from the solution (5) overshoots: on √(1 + x²), from |x| > 1 on, ever further. Singular values of H
+    below ε^(2/3) of the largest, ε the rounding of a number, count as 0: differences of gradients know no better.
 
 Cost
     newton: φ and φ' a step. DirectionalNewton: one gradient and one inner product. Newton: one gradient, n

@@ -18,7 +18,7 @@ Derivation
 
     where it is |e|² - (f - f*)² / |g|²: the distance to every solution falls in every step. In one variable (3)
     is Newton's step for the equation f - f* = 0, whose root is double where f is smooth: hence it halves
-    x on λx²/2 instead of solving it.
+    x on λx²/2 instead of solving it. In more variables it is Newton's step along the gradient: see `newton`.
 
     King lets (3) run on mini-batches of a network with f* = 0 and sees α ≫ 1 in early training, where
     the loss is large and the gradient small. He bounds it from above, by a constant or by its own past:
@@ -68,7 +68,7 @@ References
 from dataclasses import dataclass
 
 from ..arrays import dot, namespace, ratio
-from ..checks import cap, known
+from ..checks import cap, caps, known
 from ..rule import Rule
 
 
@@ -116,7 +116,7 @@ class PSSGamma(PSS):
 
     def __post_init__(self):
         super().__post_init__()
-        cap(eta_max=self.eta_max)
+        caps(eta_max=self.eta_max)
 
     def step(self, x, oracle):
         f, g = oracle(x)

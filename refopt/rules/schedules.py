@@ -84,7 +84,6 @@ from math import ceil, cos, floor, pi
 import numpy as np
 
 from ..checks import count, nonnegative, positive
-from ..rule import at
 
 
 class Schedule:
@@ -223,7 +222,7 @@ class HalvingCycle(Cycle):
 
     def __call__(self, k):
         c, s = self.wave(k)
-        return self.low + (self.high - self.low) * s / 2 ** (c - 1)  # (9)
+        return self.low + (self.high - self.low) * s * 0.5 ** (c - 1)  # (9)
 
 
 @dataclass(frozen=True)
@@ -308,6 +307,8 @@ class Every(Schedule):
 
     def __post_init__(self):
         count(steps=self.steps)
+        if not isinstance(self.schedule, Schedule):
+            raise ValueError(f"schedule must be a schedule such as Cycle(0.01, 0.1, 8), got {self.schedule!r}")
 
     def __call__(self, k):
-        return at(self.schedule, k // self.steps)
+        return self.schedule(k // self.steps)

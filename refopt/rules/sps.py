@@ -91,7 +91,7 @@ from dataclasses import dataclass
 from math import inf, sqrt
 
 from ..arrays import dot, namespace, ratio
-from ..checks import cap, fraction, known, nonnegative, positive
+from ..checks import cap, caps, fraction, known, nonnegative, positive
 from ..rule import Rule
 
 
@@ -134,7 +134,7 @@ class SPSMax(SPS):
 
     def __post_init__(self):
         super().__post_init__()
-        cap(eta_max=self.eta_max)
+        caps(eta_max=self.eta_max)
 
     def step(self, x, oracle):
         f, g = oracle(x)
@@ -197,7 +197,7 @@ class DecSPS(Rule):
 
     def __post_init__(self):
         positive(c=self.c)
-        cap(eta_max=self.eta_max)
+        caps(eta_max=self.eta_max)
         known(f_star=self.f_star)
 
     def start(self, x, oracle):

@@ -81,10 +81,13 @@ class Switch(Rule):
 
     def step(self, x, oracle):
         end = self.epochs * (oracle.steps_per_epoch or 1)
-        if self.t == end:
-            self.after.start(x, oracle)  # (3)
         phase = self.before if self.t < end else self.after  # (2), (3)
+        if self.t == end:
+            phase = replace(self.second)  # anew: the one there has seen where the first began
+            phase.start(x, oracle)
         d = phase.step(x, oracle)
+        if self.t == end:
+            self.after = phase
         self.eta = phase.eta
         self.t += 1
         return d
