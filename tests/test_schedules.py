@@ -39,6 +39,8 @@ def rates(schedule, steps):
 SASSE = Cycle(0.001, 1, 25 * 390)  # his 25-cycle: 25 epochs of 390 steps
 CHECKS = [
     (InverseTime(0.5), range(4), [0.5, 0.25, 0.5 / 3, 0.125]),
+    (InverseTime(), range(4), [1, 0.5, 1 / 3, 0.25]),
+    (MultiStep(milestones=(2,)), range(4), [0.1, 0.1, 0.01, 0.01]),
     (MultiStep(0.1, (40, 60)), [0, 39, 40, 59, 60, 79], [0.1, 0.1, 0.01, 0.01, 0.001, 0.001]),
     (Exponential(1, 0.001, 39062.5), [0, 1, 2, 39000], [1, 0.9998231771, 0.999646385466, 0.00101111371196]),
     (Exponential(3, 0.001, 39062.5), [0, 1, 2, 39000], [3, 2.99938517398, 2.99877047397, 0.00101289259005]),
@@ -49,6 +51,7 @@ CHECKS = [
     (Cosine(0.1, 0.02, 10), [0, 5, 10, 20], [0.1, 0.06, 0.02, 0.1]),
     (Cycle(0, 1, 8), range(9), [0, 0.25, 0.5, 0.75, 1, 0.75, 0.5, 0.25, 0]),
     (Cycle(0, 9, 9), range(10), [0, 2, 4, 6, 8, 8, 6, 4, 2, 0]),
+    (DecayingCycle(0, 9, 9), range(10), [0, 2, 4, 6, 8, 8, 6, 4, 2, 0]),
     (CycleAsPrinted(0, 1, 8), range(9), [0, 0.25, 0.5, 0.75, 0.75, 0.5, 0.25, 0, 0]),
     (CycleAsPrinted(0, 9, 9), range(10), [0, 2, 4, 6, 8, 6, 4, 2, 0, 0]),
     (SASSE, [0, 1, 2], [0.001, 0.00120492307692295, 0.00140984615384635]),
@@ -57,6 +60,7 @@ CHECKS = [
     (Cycle(1e-4, 0.03, 39000), [1, 2, 3], [0.00010153333333333334, 0.00010306666666666667, 0.00010460000000000001]),
     (Random(0, 1, 0), [0], [0.6369616873214543]),
     (Random(0.001, 1, 0), range(3), [0.637324725634, 0.27051692705, 0.0419325504123]),
+    (OneCycle(1, 9, 0.5, 0.5, 1, 2), range(4), [1, 1, 0.5, 0.5]),
     (OneCycle(1, 9, 0.5, 4, 8, 10), range(13), [1, 3, 5, 7, 9, 7, 5, 3, 1, 0.75, 0.5, 0.5, 0.5]),
     (Every(3, MultiStep(1, (1, 2))), range(10), [1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01, 0.01]),
 ]
@@ -148,12 +152,18 @@ def test_triangular2_halves_its_peak_in_every_cycle_and_exp_range_lets_it_decay_
     assert decaying(s) == pytest.approx(1.98455, abs=5e-6)
     ends = range(0, 10 * s, 2 * s)
     assert rates(halving, ends) == rates(decaying, ends) == [low] * 5
+    assert halving(5001 * s) == low, "after 2500 cycles only low is left"
 
 
 # --- cycles on a quadratic -----------------------------------------------------------------------------------------
 
 QUADRATIC = problems.quadratic()  # κ = 100
 LAMBDA, Q = np.logspace(0, 2, 8), problems.rot(8)  # its eigenvalues, and its eigenvectors as columns
+
+
+def product(lr):
+    """Π(1 - lr_j λ) (T + 1, 8) over the first 0, 1, ..., T rates, for each eigenvalue λ."""
+    return np.cumprod(np.concatenate([np.ones((1, 8)), 1 - np.outer(lr, LAMBDA)]), axis=0)
 
 
 def contraction(lr, steps):
@@ -167,18 +177,18 @@ def test_the_rates_of_chebyshev_are_the_best_cycle_although_most_exceed_two_over
     """CL3: lr_j = 2/(L + mu - (L - mu) cos((2j - 1)π/2K)) multiply λ by at most 1/T_K((κ + 1)/(κ - 1)). Young 1953.
 
     K = 8, in the order 8, 1, 7, 2, 6, 3, 5, 4, against rounding; equality at mu to 1e-9; largest rate 25.6 (2/L).
-    From x0 every component is the product Π(1 - lr_j λ) of it, to 1e-10 of d_0.
+    From x0 every component is the product Π(1 - lr_j λ) of it after every step, to 1e-10 of d_0.
     """
     L, mu, K = QUADRATIC.L, QUADRATIC.mu, 8
     j = np.array([8, 1, 7, 2, 6, 3, 5, 4])
     lr = 2 / (L + mu - (L - mu) * np.cos((2 * j - 1) * np.pi / (2 * K)))
     assert lr.max() * L / 2 == pytest.approx(25.6262, abs=1e-4)
-    factors = contraction(lr.tolist().__getitem__, K) * cosh(K * acosh(101 / 99))
+    factors = contraction(lambda k: lr[k % K], K) * cosh(K * acosh(101 / 99))
     assert factors[0] == pytest.approx(1, abs=1e-9)
     assert factors.max() <= 1 + 1e-9
-    e = (trajectory(GradientDescent(lr.tolist().__getitem__), QUADRATIC, QUADRATIC.x0, K).x - QUADRATIC.x_star) @ Q
-    product = np.prod(1 - lr[:, None] * LAMBDA, axis=0)
-    assert abs(e[-1] - product * e[0]).max() <= 1e-10 * np.linalg.norm(e[0])
+    e = (trajectory(GradientDescent(lambda k: lr[k % K]), QUADRATIC, QUADRATIC.x0, K).x - QUADRATIC.x_star) @ Q
+    assert e.shape == (K + 1, 8)
+    assert abs(e - product(lr) * e[0]).max() <= 1e-10 * np.linalg.norm(e[0])
 
 
 def test_a_triangle_that_peaks_above_the_stable_rate_converges_if_its_product_does():
@@ -188,10 +198,12 @@ def test_a_triangle_that_peaks_above_the_stable_rate_converges_if_its_product_do
     """
     L = QUADRATIC.L
     schedule = Cycle(0.2 / L, 2.4 / L, 8)
-    product = abs(np.prod(1 - np.outer(rates(schedule, range(8)), LAMBDA), axis=0))
-    assert product.max() == pytest.approx(0.900443, abs=1e-6)
-    assert contraction(schedule, 8) == pytest.approx(product, abs=1e-10)
-    assert contraction(schedule, 80) == pytest.approx(product**10, abs=1e-10)
+    lr = 0.2 / L + 2.2 / L * np.array([0, 0.25, 0.5, 0.75, 1, 0.75, 0.5, 0.25])
+    shrunk = abs(product(lr)[-1])
+    assert shrunk.max() == pytest.approx(0.900443, abs=1e-6)
+    for steps in range(1, 9):
+        assert contraction(schedule, steps) == pytest.approx(abs(product(lr)[steps]), abs=1e-10)
+    assert contraction(schedule, 80) == pytest.approx(shrunk**10, abs=1e-10)
     assert contraction(2.4 / L, 8).max() >= 2
 
 
@@ -275,6 +287,9 @@ def test_counts_seeds_and_orders_that_make_no_sense_are_refused():
     for wrong in (0.5, 2.0, -3):
         with pytest.raises(ValueError, match=r"^steps must be a positive integer"):
             Every(wrong, InverseTime())
+    for wrong in (0.1, None, InverseTime):
+        with pytest.raises(ValueError, match=r"^schedule must be a schedule"):
+            Every(3, wrong)
     for wrong in ([3, 5], 5, None):
         with pytest.raises(ValueError, match=r"^milestones must be a tuple"):
             MultiStep(0.1, wrong)
@@ -306,3 +321,10 @@ def test_every_holds_each_value_for_n_steps(n):
     """3 n + 1 steps: value i plays n times, from step i n."""
     inner = Linear(1, 0.25, 6)
     assert rates(Every(n, inner), range(3 * n + 1)) == [inner(i) for i in range(3) for _ in range(n)] + [inner(3)]
+
+
+def test_a_halving_cycle_dies_out_and_every_holds_schedules_only():
+    assert HalvingCycle(0.1, 1.0, 8)(8 * 1025 + 4) == 0.1
+    for other in ("abc", None, -1.0, 0.1, GradientDescent()):
+        with pytest.raises(ValueError, match=r"^schedule must be a schedule such as Cycle"):
+            Every(3, other)

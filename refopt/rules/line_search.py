@@ -104,7 +104,7 @@ References
     A. Cauchy 1847. L. Armijo 1966, Minimization of functions having Lipschitz continuous first partial derivatives.
     A. A. Goldstein 1965, On steepest descent. H. Akaike 1959; G. Forsythe 1968 on the zig-zag.
     D. P. Bertsekas 1976, On the Goldstein-Levitin-Polyak gradient projection method; 1999, Nonlinear
-    programming, section 1.3. J. Nocedal, S. Wright 2006, Numerical optimization, section 3.1, theorem 3.3.
+    programming, section 1.3. J. Nocedal, S. Wright 2006, Numerical optimization, section 3.1.
     S. Vaswani, A. Mishkin, I. Laradji, M. Schmidt, G. Gidel, S. Lacoste-Julien 2019, Painless stochastic
     gradient, arXiv:1905.09997. G. Retsinas et al. compare with it.
 """
