@@ -8,9 +8,9 @@ state of every generator.
 
 from __future__ import annotations
 
+import io
 import json
 import os
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -21,7 +21,13 @@ import numpy as np
 
 from refopt.arrays import Array, to_host
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 FORMAT = 1
+UNFINISHED = ".unfinished"  # ends the name of a file that is being written
 
 
 class RunError(RuntimeError):
@@ -42,7 +48,7 @@ class Checkpoint:
     position: int
     """`oracle.position()`: samples drawn."""
     settings: dict[str, Any]
-    """What the run was asked to do, JSON: options, rule, layout. A resumed run must ask for the same."""
+    """What the run was asked to do, JSON: options, rule, layout, which a resumed run must ask for again; compared."""
 
     def save(self, path: Path) -> None:
         """Write to `path`; an earlier checkpoint there stands until this one is complete."""
@@ -61,30 +67,69 @@ class Checkpoint:
         Raises
         ------
         RunError
-            If there is no such file, or it is not a checkpoint of this format.
+            If there is no such file, it cannot be read, or it is not a checkpoint of this format.
         """
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-                arrays = dict(archive)
-            header = json.loads(str(arrays.pop("header")))
-            if header["format"] != FORMAT:
-                raise RunError(f"{path} has checkpoint format {header['format']}, this version reads {FORMAT}")
+            content = path.read_bytes()
         except FileNotFoundError:
             raise RunError(f"there is no checkpoint {path}: start the run without --resume") from None
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-            raise RunError(f"{path} is not a checkpoint ({error}): remove it and start the run anew") from error
+        except OSError as error:
+            raise RunError(f"cannot read {path} ({error.strerror}): give a file that can be read") from error
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+                arrays = dict(archive)
+            header, theta = json.loads(str(arrays.pop("header"))), arrays.pop("theta")
+        except Exception as error:  # a file that is none can make zipfile, NumPy and json raise anything
+            raise _no_checkpoint(path, type(error).__name__) from error
 
         def part(prefix: str) -> dict[str, Any]:
             return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
 
-        return cls(
-            step=header["step"],
-            theta=arrays["theta"],
-            rule=part("rule/"),
-            buffers=part("buffer/"),
-            position=header["position"],
-            settings=header["settings"],
-        )
+        match header:
+            case {"format": found} if found != FORMAT:
+                raise RunError(f"{path} has checkpoint format {found}, this version reads {FORMAT}")
+            case {
+                "step": int(step),
+                "position": int(position),
+                "settings": {"options": dict(), "rule": str(), "layout": list()} as settings,
+            } if step >= 0 and position >= 0 and theta.ndim == 1 and theta.dtype.kind == "f":
+                return cls(step, theta, part("rule/"), part("buffer/"), position, settings)
+        raise _no_checkpoint(path, "its header or its parameters are of another kind")
+
+
+def _no_checkpoint(path: Path, reason: str) -> RunError:
+    return RunError(f"{path} is not a checkpoint ({reason}): remove it and start the run anew")
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other processes out of the folder of a run, and remove what killed ones left unfinished in it.
+
+    The lock is gone with its process. Where the platform or the file system has none, a second process goes unnoticed.
+
+    Raises
+    ------
+    RunError
+        If another process holds the folder, or nothing can be written there.
+    """
+    path = folder / ".lock"
+    try:
+        file = path.open("ab")
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    with file:
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunError(
+                    f"another process trains into {folder}: wait for its end, or choose another folder with --out"
+                ) from None
+            except OSError:
+                pass  # a file system without locks
+        for leftover in folder.glob(f".*{UNFINISHED}"):
+            leftover.unlink(missing_ok=True)
+        yield
 
 
 @contextmanager
@@ -96,7 +141,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     RunError
         If it cannot be written (folder missing or read-only, disk full); what stood at `path` still does.
     """
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished = path.parent / f".{path.name}.{os.getpid()}{UNFINISHED}"
     try:
         with unfinished.open("wb") as file:
             yield file

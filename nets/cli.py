@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from inspect import getsourcefile
 from pathlib import Path
@@ -28,7 +29,7 @@ from refopt import (
 from refopt.rule import Rate
 
 from .checkpoint import Checkpoint, RunError
-from .logs import read_table
+from .logs import last_row, read_table
 from .options import Options, setup
 from .plots import draw_race, draw_runs
 from .race import race, race_scipy
@@ -81,11 +82,12 @@ class Train:
         for each, folder in runs:
             checkpoint = Checkpoint.load(folder / "checkpoint.npz") if self.resume and _has_run(folder) else None
             print(f"{short(each)} on {self.options.data}, into {folder}", flush=True)
-            results.append(fit(self.options, each, folder, checkpoint))
+            first_half = self.rule is None and folder == out
+            results.append(fit(self.options, each, folder, checkpoint, compared=first_half))
             if not results[-1].finished:
                 print(f"interrupted and saved; go on with: refopt train --out {out} --resume")
                 break
-        drawn = {short(result.rule): result.out for result in results if _has_epochs(result.out)}
+        drawn = {short(result.rule): result.out for result in results if last_row(result.out / "epochs.csv")}
         if drawn:
             draw_runs(drawn, out / "curves.png", f"{self.options.model} on {self.options.data}")
         _print_table(results)
@@ -98,34 +100,28 @@ class Train:
             print(f"no checkpoint in {self.out} yet: starting from the beginning", file=sys.stderr)
             return self
         settings = Checkpoint.load(self.out / "checkpoint.npz").settings
-        compare = (self.out / "constant-rate").exists()
-        rule = None if compare else parse_rule(settings["rule"])
-        return Train(Options(**settings["options"]), self.out, resume=True, rule=rule)
+        rule = None if settings.get("compared") else parse_rule(settings["rule"])
+        return Train(Options.saved(settings), self.out, resume=True, rule=rule)
 
 
 def _has_run(folder: Path) -> bool:
     return (folder / "checkpoint.npz").exists()
 
 
-def _has_epochs(folder: Path) -> bool:
-    return len(read_table(folder / "epochs.csv")["epoch"]) > 0
-
-
 def _print_table(results: list[Result]) -> None:
     print(f"{'rule':32} {'epochs':>6} {'train loss':>11} {'test loss':>11} {'test acc.':>9} {'seconds':>8}")
     for result in results:
-        table = read_table(result.out / "epochs.csv")
-        if len(table["epoch"]):
-            last = {name: column[-1] for name, column in table.items()}
+        if last := last_row(result.out / "epochs.csv"):
+            seconds = read_table(result.out / "epochs.csv")["seconds"].sum()
             print(
                 f"{short(result.rule):32} {last['epoch']:6.0f} {last['train_loss']:11.4g} {last['test_loss']:11.4g}"
-                f" {100 * last['test_accuracy']:7.2f} % {table['seconds'].sum():8.1f}"
+                f" {100 * last['test_accuracy']:7.2f} % {seconds:8.1f}"
             )
 
 
 @dataclass
 class Eval:
-    """Report the loss and accuracy of a saved net."""
+    """Report the loss and accuracy of a saved net, computed on the CPU wherever it was trained."""
 
     checkpoint: tyro.conf.Positional[Path]
     """A checkpoint.npz, or the folder of a run."""
@@ -134,8 +130,7 @@ class Eval:
         """Print a line for each part of the data."""
         path = self.checkpoint / "checkpoint.npz" if self.checkpoint.is_dir() else self.checkpoint
         saved = Checkpoint.load(path)
-        options = Options(**saved.settings["options"])
-        net, _oracle, theta, parts = setup(options)
+        net, _oracle, theta, parts = setup(replace(Options.saved(saved.settings), device="cpu"))
         print(f"{saved.settings['rule']} after {saved.step} steps")
         for name, part in parts.items():
             loss, accuracy = net.evaluate(np.asarray(saved.theta, theta.dtype), *part)
@@ -204,7 +199,7 @@ class Plot:
         """Draw."""
         if not self.folders:
             raise ValueError("name at least one folder of a run")
-        draw_runs({folder.name: folder for folder in self.folders}, self.out, "runs compared")
+        draw_runs({str(folder): folder for folder in self.folders}, self.out, "runs compared")
         print(f"drawn in {self.out}")
 
 
@@ -250,17 +245,23 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that knows no Greek shows question marks
     try:
-        command = parse(arguments)
-        if isinstance(command, Train) and command.resume:
-            command = replace(parse(arguments, command.resumed()), resume=True)
-        command.run()
-    except BrokenPipeError:  # whoever read the output has gone; there is nobody left to tell
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        try:
+            with np.errstate(all="ignore"):  # an overflow shows in the answers, which are checked
+                command = parse(arguments)
+                if isinstance(command, Train) and command.resume:
+                    command = replace(parse(arguments, command.resumed()), resume=True)
+                command.run()
+        finally:
+            if sys.stdout:
+                sys.stdout.flush()
     except KeyboardInterrupt:
         sys.exit("refopt: interrupted; the last checkpoint of a run stands, and --resume goes on from it")
     except (RuntimeError, ValueError, ArithmeticError) as error:
         sys.exit(f"refopt: {error}")
+    except OSError as error:
+        with suppress(OSError, AttributeError):  # what stdout has not taken by now it never will
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1 if isinstance(error, BrokenPipeError) else f"refopt: {error}")  # if the reader went, nobody listens
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """What a run leaves to read: tables of its steps and epochs, and a progress bar while it goes on.
 
-Tables are CSV files with one row per step or epoch; on resume they are cut back to the checkpoint.
+Tables are CSV files with one row per step or epoch, which it begins with the number of; on resume they are cut back
+to the checkpoint.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -23,13 +25,13 @@ VALID_COLUMNS = ("valid_loss", "valid_accuracy")
 
 
 class Table:
-    """A CSV file that grows by rows; opened with `keep` rows of an earlier run, or none."""
+    """A CSV file that grows by rows; opened with the rows 1 to `keep` of an earlier run, or none."""
 
     def __init__(self, path: Path, columns: tuple[str, ...], keep: int = 0):
         self.path, self.columns = path, columns
-        lines = path.read_text().splitlines()[1 : keep + 1] if keep and path.exists() else []
+        rows = first_rows(path, columns, keep) if keep else []
         with replacing(path) as file:
-            file.write("\n".join([",".join(columns), *lines, ""]).encode())
+            file.write("\n".join([",".join(columns), *rows, ""]).encode())
 
     def append(self, rows: list[tuple[float, ...]]) -> None:
         """Write rows, in the order of the columns; nine digits tell every float32 from its neighbours."""
@@ -37,12 +39,37 @@ class Table:
         try:
             with self.path.open("a") as file:
                 file.write(text)
+                file.flush()
+                os.fsync(file.fileno())  # a checkpoint that says so must find these rows
         except OSError as error:
             raise cannot_write(self.path, error) from error
 
 
-def read_table(path: Path) -> dict[str, np.ndarray]:
-    """Return the columns of a CSV file by name, each (rows,) float64.
+def first_rows(path: Path, columns: tuple[str, ...], keep: int) -> list[str]:
+    """Return the rows 1 to `keep` of a table; later ones, and a line that a kill cut off, are not among them.
+
+    Raises
+    ------
+    RunError
+        If it cannot be read, is another table, or has not each of these rows once and in order.
+    """
+    try:
+        header, *lines = path.read_text(errors="replace").rpartition("\n")[0].split("\n")
+    except OSError as error:
+        raise RunError(f"cannot read {path} ({error.strerror}): a run goes on only with its tables") from error
+    numbers = [str(k) for k in range(1, keep + 1)]
+    known = set(numbers)
+    rows = [line for line in lines if line.partition(",")[0] in known]
+    if header != ",".join(columns) or [row.partition(",")[0] for row in rows] != numbers:
+        raise RunError(
+            f"{path} is not the table that this run wrote, with {','.join(columns)} and rows 1 to {keep}:"
+            " put it back as it was, or start anew in another folder with --out"
+        )
+    return rows
+
+
+def read_table(path: Path, columns: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
+    """Return the columns of a CSV file by name, each (rows,) float64; `columns` must be among them.
 
     Raises
     ------
@@ -51,10 +78,17 @@ def read_table(path: Path) -> dict[str, np.ndarray]:
     """
     try:
         names, *rows = (line.split(",") for line in path.read_text().splitlines())
+        if missing := [name for name in columns if name not in names]:
+            raise ValueError(f"it has no column {missing[0]}")
         values = np.array(rows, np.float64).reshape(len(rows), len(names))
         return dict(zip(names, values.T, strict=True))
     except (OSError, ValueError) as error:
         raise RunError(f"{path} cannot be read as a table of a run ({error})") from error
+
+
+def last_row(path: Path) -> dict[str, float]:
+    """Return the last row of a table by column, or {} if it has none."""
+    return {name: float(column[-1]) for name, column in read_table(path).items() if len(column)}
 
 
 class StepLog:

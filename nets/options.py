@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from types import NoneType
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from refopt import L2, Ball, Clip, Constrained, Oracle, Shuffled, array_module
 from refopt.arrays import Array
 
+from .checkpoint import RunError
 from .data import load
 from .models import MODELS
 from .oracle import NetOracle
+
+KINDS = {int: "an integer", float: "a number", bool: "True or False", str: "a text", NoneType: "None"}
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,11 @@ class Options:
     """Threads of a matrix product; by default one while products are small, else one for each core."""
 
     def __post_init__(self) -> None:
+        for name, hint in get_type_hints(Options).items():
+            value = getattr(self, name)
+            if isinstance(value, np.generic):
+                object.__setattr__(self, name, value := value.item())  # JSON knows Python's own numbers
+            _demand_kind(name, hint, value)
         for name in ("epochs", "batch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -56,6 +65,26 @@ class Options:
             raise ValueError(f"seed must be a number >= 0, got {self.seed}")
         if self.model not in MODELS:
             raise ValueError(f"model must be one of {', '.join(MODELS)}, got {self.model!r}")
+
+    @classmethod
+    def saved(cls, settings: dict[str, Any]) -> Options:
+        """Return the options in the settings of a checkpoint; RunError if they are not this version's."""
+        try:
+            return cls(**settings["options"])
+        except (TypeError, ValueError) as error:
+            raise RunError(f"the options in the checkpoint are not those of this version: {error}") from error
+
+
+def _demand_kind(name: str, hint: Any, value: Any) -> None:
+    """Refuse a value that is not of the type in the annotation; an integer is a number, too."""
+    kinds = get_args(hint) or (hint,)
+    if get_origin(hint) is Literal:
+        words, fits = f"one of {', '.join(kinds)}", isinstance(value, str) and value in kinds
+    else:
+        words = " or ".join(KINDS[kind] for kind in kinds)
+        fits = type(value) in kinds or (float in kinds and type(value) is int)
+    if not fits:
+        raise ValueError(f"{name} must be {words}, got {value!r}")
 
 
 class Setup(NamedTuple):

@@ -5,6 +5,7 @@ Colours are Okabe and Ito's, which colour-blind readers can tell apart; line sty
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from textwrap import fill
 from typing import Any
@@ -16,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from .checkpoint import replacing
-from .logs import read_table
+from .logs import EPOCH_COLUMNS, LOG_COLUMNS, read_table
 from .race import Raced
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -41,7 +42,8 @@ def figure(panels: int, title: str) -> tuple[Figure, list[Axes]]:
 
 def save(fig: Figure, path: Path) -> None:
     """Write the figure as PNG; what stood at `path` is replaced at once."""
-    with replacing(path) as file:
+    with replacing(path) as file, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # what the font does not have is drawn as a box
         fig.savefig(file, format="png")
 
 
@@ -52,11 +54,16 @@ def positive_log(ax: Axes, curves: list[np.ndarray]) -> None:
 
 
 def legend(fig: Figure, ax: Axes) -> None:
-    """Name the curves of one panel below all panels: in two columns, or in one where names are long."""
+    """Name the curves of one panel below all panels: in two columns, or in one where names are long.
+
+    A name is shown as it is: a $ begins no formula, and a byte that is no UTF-8 becomes a question mark.
+    """
     curves, names = ax.get_legend_handles_labels()
     columns = 2 if all(len(name) < 50 for name in names) else 1
-    names = [fill(name, 110) for name in names]
-    fig.legend(curves, names, loc="outside lower center", ncols=columns, fontsize="small")
+    names = [fill(name.encode(errors="replace").decode(), 110) for name in names]
+    shown = fig.legend(curves, names, loc="outside lower center", ncols=columns, fontsize="small")
+    for text in shown.get_texts():
+        text.set_parse_math(False)
 
 
 def draw_runs(runs: dict[str, Path], path: Path, title: str) -> None:
@@ -70,12 +77,12 @@ def draw_runs(runs: dict[str, Path], path: Path, title: str) -> None:
     fig, (loss, accuracy, eta) = figure(3, title)
     etas = []
     for k, (name, folder) in enumerate(runs.items()):
-        epochs, log = read_table(folder / "epochs.csv"), read_table(folder / "log.csv")
+        epochs, log = read_table(folder / "epochs.csv", EPOCH_COLUMNS), read_table(folder / "log.csv", LOG_COLUMNS)
         mark = "o" if len(epochs["epoch"]) < 3 else ""
-        loss.plot(epochs["epoch"], epochs["train_loss"], **style(k), marker=mark, label=f"{name}, train", alpha=0.45)
-        loss.plot(epochs["epoch"], epochs["test_loss"], **style(k), marker=mark, label=f"{name}, test")
-        accuracy.plot(epochs["epoch"], 100 * epochs["test_accuracy"], **style(k), marker=mark, label=name)
-        eta.plot(log["step"], np.where(log["eta"] > 0, log["eta"], np.nan), **style(k) | {"linewidth": 0.8}, label=name)
+        loss.plot(epochs["epoch"], epochs["train_loss"], **style(k), marker=mark, label=f"train: {name}", alpha=0.45)
+        loss.plot(epochs["epoch"], epochs["test_loss"], **style(k), marker=mark, label=f"test: {name}")
+        accuracy.plot(epochs["epoch"], 100 * epochs["test_accuracy"], **style(k), marker=mark)
+        eta.plot(log["step"], np.where(log["eta"] > 0, log["eta"], np.nan), **style(k) | {"linewidth": 0.8})
         etas.append(log["eta"])
     loss.set(xlabel="epoch", ylabel="mean loss", yscale="log")
     accuracy.set(xlabel="epoch", ylabel="test accuracy / %")

@@ -9,8 +9,10 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from math import inf
+from numbers import Number
+from types import NoneType
 from typing import Any
 
 from refopt import RULES, SCHEDULES, Rule, Schedule
@@ -29,6 +31,15 @@ def short(rule: Rule) -> str:
     changed = {f.name: getattr(rule, f.name) for f in fields(rule) if getattr(rule, f.name) != getattr(default, f.name)}
     arguments = ", ".join(f"{name}={value!r}" for name, value in changed.items())
     return f"{type(rule).__name__}({arguments})" if changed else type(rule).__name__
+
+
+def is_told(value: Any) -> bool:
+    """Whether `repr` says all there is to know about a hyper-parameter: it does not of a function or an array."""
+    if isinstance(value, Rule | Schedule) and is_dataclass(value):
+        return all(is_told(getattr(value, f.name)) for f in fields(value))
+    if isinstance(value, tuple | list):
+        return all(map(is_told, value))
+    return isinstance(value, Number | str | NoneType)
 
 
 def parse_rule(text: str) -> Rule:
@@ -67,7 +78,10 @@ def _value(node: ast.expr) -> Any:
     """Return what an expression of names, calls and literals stands for."""
     match node:
         case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
-            return _class(name)(*map(_value, args), **{str(k.arg): _value(k.value) for k in keywords})
+            named = {str(k.arg): _value(k.value) for k in keywords}
+            if len(named) < len(keywords):
+                raise TypeError(f"a hyper-parameter of {name} is given twice")
+            return _class(name)(*map(_value, args), **named)
         case ast.Name(id="inf"):
             return inf
         case ast.Name(id=name):

@@ -6,11 +6,12 @@ import json
 import math
 import platform
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,10 +23,11 @@ import refopt
 from refopt import NonFiniteError, Rule, descend
 from refopt.arrays import all_finite, namespace
 
-from .checkpoint import Checkpoint, RunError, replacing
+from .checkpoint import Checkpoint, RunError, locked, replacing
 from .flat import Layout
-from .logs import EPOCH_COLUMNS, VALID_COLUMNS, Shown, StepLog, Table
-from .options import Options, setup
+from .logs import EPOCH_COLUMNS, VALID_COLUMNS, Shown, StepLog, Table, last_row
+from .options import Options, Setup, setup
+from .spec import is_told
 
 
 class Result(NamedTuple):
@@ -39,40 +41,54 @@ class Result(NamedTuple):
     """False if it was interrupted."""
 
 
-def fit(options: Options, rule: Rule, out: Path, checkpoint: Checkpoint | None = None) -> Result:
+def fit(
+    options: Options, rule: Rule, out: Path, checkpoint: Checkpoint | None = None, *, compared: bool = False
+) -> Result:
     """Train from the start, or from a checkpoint, into the folder `out`.
 
     It holds log.csv (a row for each step), epochs.csv, checkpoint.npz (after every epoch, and on Ctrl-C)
-    and summary.json. A resumed run on the CPU is bit-equal to one that was never interrupted.
+    and summary.json. A resumed run on the CPU is bit-equal to one that was never interrupted. That the run is the
+    first half of a comparison, `compared`, is noted in the checkpoint.
 
     Raises
     ------
     RunError
-        If the checkpoint belongs to other settings, or `out` cannot be written.
+        If the checkpoint belongs to other settings, the tables in `out` to another run, another process trains
+        there, `out` cannot be written, or a hyper-parameter is a function or an array.
     NonFiniteError
         If the loss or the gradient becomes infinite or undefined; the last checkpoint stands.
     """
-    net, oracle, theta, parts = setup(options)
-    settings = run_settings(options, rule, net.layout)
+    built = setup(options)
+    settings = run_settings(options, rule, built.net.layout) | {"compared": compared}
     make_folder(out)
-    if checkpoint is None and (out / "checkpoint.npz").exists():
-        raise RunError(f"{out} already holds a run: go on with it by --resume, or choose another folder with --out")
-    if checkpoint is None:  # a new run is one that goes on from step 0
-        rule.start(theta, oracle)
-        checkpoint = Checkpoint(0, oracle.project(theta), rule.state(), oracle.buffers(), 0, settings)
-        checkpoint.save(out / "checkpoint.npz")
-    demand_same_settings(checkpoint.settings, settings)
+    with locked(out):
+        path = out / "checkpoint.npz"
+        if checkpoint is None and path.exists() and Checkpoint.load(path).step > 0:
+            raise RunError(f"{out} already holds a run: go on with it by --resume, or choose another folder with --out")
+        if checkpoint is None:  # a new run is one that goes on from step 0
+            rule.start(built.theta, built.oracle)
+            x, buffers = built.oracle.project(built.theta), built.oracle.buffers()
+            checkpoint = Checkpoint(0, x, rule.state(), buffers, 0, settings)
+        demand_same_settings(checkpoint.settings, settings)
+        return go_on(options, rule, out, replace(checkpoint, settings=settings), built)
+
+
+def go_on(options: Options, rule: Rule, out: Path, checkpoint: Checkpoint, built: Setup) -> Result:
+    """Train from a checkpoint to the last epoch, or to Ctrl-C."""
+    net, oracle, theta, parts = built
+    settings = checkpoint.settings
     oracle.seek(checkpoint.position)
     taken, per_epoch = checkpoint.step, net.steps_per_epoch
     last = options.epochs * per_epoch
     columns = EPOCH_COLUMNS + (VALID_COLUMNS if "valid" in parts else ())
     epochs = Table(out / "epochs.csv", columns, keep=taken // per_epoch)
     log = StepLog(out / "log.csv", per_epoch, taken)
+    checkpoint.save(out / "checkpoint.npz")  # of a resumed run, too: it may ask for more epochs
     rows: list[tuple[float, ...]] = []
     start = namespace(theta).asarray(checkpoint.theta)
     steps = descend(rule, oracle, start, state=checkpoint.rule, taken=taken) if taken < last else iter(())
     clock = time.perf_counter()
-    bar = tqdm(total=last, initial=taken, disable=None, unit=" steps")
+    bar = tqdm(total=last, initial=taken, disable=None if sys.stderr else True, unit=" steps")
     with log, bar, threadpool_limits(product_threads(options, net.layout), "blas"), interruptible() as interrupted:
         shown = Shown(bar)
         for step in steps:
@@ -84,17 +100,18 @@ def fit(options: Options, rule: Rule, out: Path, checkpoint: Checkpoint | None =
                 scores = {name: net.evaluate(step.x, *part) for name, part in parts.items()}
                 rows.append((taken // per_epoch, *scores["train"], *scores["test"], seconds, *scores.get("valid", ())))
                 epochs.append(rows[-1:])
-            if epoch_done or interrupted():
+            stop = interrupted() or taken == last
+            if epoch_done or stop:
                 log.flush()
                 if not all_finite(step.x):
                     raise NonFiniteError(taken, rule)
                 saved = Checkpoint(taken, step.x, rule.state(), oracle.buffers(), oracle.position(), settings)
                 saved.save(out / "checkpoint.npz")
                 clock = time.perf_counter()
-            if taken == last or interrupted():
+            if stop:
                 break
     result = Result(rule, out, rows, finished=taken >= last)
-    write_summary(result, settings, columns)
+    write_summary(result, settings)
     return result
 
 
@@ -110,6 +127,12 @@ def product_threads(options: Options, layout: Layout) -> int | None:
 
 def run_settings(options: Options, rule: Rule, layout: Layout) -> dict[str, Any]:
     """Return all that a resumed run must have in common with the one it continues, as JSON."""
+    for field in fields(rule):
+        if not is_told(getattr(rule, field.name)):
+            raise RunError(
+                f"{field.name} of {type(rule).__name__} cannot be noted in a checkpoint: pass numbers or a schedule of"
+                " refopt; a function or an array can be used with refopt.descend"
+            )
     return {"options": asdict(options), "rule": repr(rule), "layout": [[b.name, list(b.shape)] for b in layout.blocks]}
 
 
@@ -133,9 +156,8 @@ def make_folder(path: Path) -> None:
         raise RunError(f"cannot make the folder {path} ({error.strerror}): choose another one with --out") from error
 
 
-def write_summary(result: Result, settings: dict[str, Any], columns: tuple[str, ...]) -> None:
-    """Write summary.json: settings, versions, final figures."""
-    final = dict(zip(columns, result.rows[-1], strict=True)) if result.rows else {}
+def write_summary(result: Result, settings: dict[str, Any]) -> None:
+    """Write summary.json: settings, versions, and the figures of the last epoch that epochs.csv holds."""
     summary = {
         "settings": settings,
         "versions": {
@@ -143,7 +165,7 @@ def write_summary(result: Result, settings: dict[str, Any], columns: tuple[str, 
             **{package.__name__: package.__version__ for package in (refopt, np)},
         },
         "finished": result.finished,
-        "final": final,
+        "final": last_row(result.out / "epochs.csv"),
     }
     with replacing(result.out / "summary.json") as file:
         file.write((json.dumps(summary, indent=2) + "\n").encode())
@@ -151,17 +173,21 @@ def write_summary(result: Result, settings: dict[str, Any], columns: tuple[str, 
 
 @contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C into a question the loop asks between two steps; a second one stops at once."""
+    """Turn the first Ctrl-C into a question the loop asks between two steps; a second one stops at once.
+
+    Where whoever started the process has Ctrl-C ignored (nohup, a background job of a script), it stays ignored.
+    """
     asked = threading.Event()
 
     def handler(signum, frame):
         asked.set()
         signal.signal(signal.SIGINT, before)
 
-    if threading.current_thread() is not threading.main_thread():
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before is signal.SIG_IGN:
         yield asked.is_set
         return
-    before = signal.signal(signal.SIGINT, handler)
+    signal.signal(signal.SIGINT, handler)
     try:
         yield asked.is_set
     finally:

@@ -47,7 +47,7 @@ class NonFiniteError(ArithmeticError):
         sizes = f"sizes {eta.min()} to {eta.max()}" if getattr(eta, "ndim", 0) else f"size {eta}"
         super().__init__(
             f"loss or gradient is not finite from step {step} on, under {rule} with last step {sizes}:"
-            " lower its rate or its bound, or pass nonfinite='skip' to leave such samples out"
+            " lower its rate or its bound (refopt.descend can leave such samples out: nonfinite='skip')"
         )
 
 
@@ -161,13 +161,12 @@ def descend(
             raise RuntimeError(f"{rule} is in another run, too: give each its own, by dataclasses.replace(rule)")
         watched.begin(t)
         try:
-            with np.errstate(all="ignore"):  # an overflow shows in the answer, which is checked
-                d = rule.step(x, watched)
+            with np.errstate(all="ignore"):  # an overflow shows in the next answer, which is checked
+                x += rule.step(x, watched)
         except _Refused:
             if nonfinite == "raise" or not all_finite(x):
                 raise NonFiniteError(t, rule) from None
         else:
-            x += d
             oracle.project(x, out=x)
             own = rule.t
         if t % period == 0 and (bad := watched.first_bad_step()) is not None:

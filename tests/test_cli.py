@@ -5,12 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from nets import cli
+from nets import cli, plots, train
 from nets.checkpoint import Checkpoint
 from nets.logs import read_table
 from refopt import RULES
@@ -75,7 +77,7 @@ def test_train_without_arguments_shows_an_adaptive_rule_beside_a_bad_guess(refop
     assert constant["test_accuracy"][-1] < adaptive["test_accuracy"][-1] - 0.1
     assert Path("here/curves.png").read_bytes().startswith(PNG)
     assert {path.name for path in Path("here").iterdir()} == {
-        "log.csv", "epochs.csv", "summary.json", "curves.png", "checkpoint.npz", "constant-rate",
+        "log.csv", "epochs.csv", "summary.json", "curves.png", "checkpoint.npz", "constant-rate", ".lock",
     }  # fmt: skip
     for table, row in zip((adaptive, constant), printed.splitlines()[-2:], strict=True):
         assert f"{100 * table['test_accuracy'][-1]:.2f} %" in row
@@ -118,6 +120,22 @@ def test_resume_of_the_comparison_resumes_both(refopt):
     assert [len(read_table(Path(f) / "epochs.csv")["epoch"]) for f in ("a", "a/constant-rate")] == [3, 3]
 
 
+def test_a_comparison_interrupted_in_its_first_half_goes_on_to_its_second(refopt, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "interruptible", lambda: nullcontext(lambda: True))
+        assert "go on with: refopt train --out a --resume" in refopt("train", *FAST, "--out", "a")
+    assert not Path("a/constant-rate").exists()
+    refopt("train", "--out", "a", "--resume")
+    assert [len(read_table(Path(f) / "epochs.csv")["epoch"]) for f in ("a", "a/constant-rate")] == [2, 2]
+
+
+def test_a_run_of_ones_own_in_the_folder_of_another_makes_no_comparison(refopt):
+    refopt("train", *FAST, "--out", "a", "adam")
+    refopt("train", *FAST, "--out", "a/constant-rate", "gradient-descent")
+    refopt("train", "--resume", "--out", "a", "--epochs", "3")
+    assert [len(read_table(Path(f) / "epochs.csv")["epoch"]) for f in ("a", "a/constant-rate")] == [3, 2]
+
+
 def test_resume_without_a_checkpoint_starts_from_the_beginning_and_says_so(refopt, capsys):
     refopt("train", *FAST, "--out", "new", "--resume", "sps-max")
     assert len(read_table(Path("new/epochs.csv"))["epoch"]) == 2
@@ -128,6 +146,14 @@ def test_resume_with_other_settings_is_refused(refopt):
     assert "its rule is SPSMax" in failure(refopt, "train", "--out", "a", "--resume", "pss-gamma")
     assert "its batch is 256, yours is 32" in failure(refopt, "train", "--out", "a", "--resume", "--batch", "32")
     assert "--resume needs the folder" in failure(refopt, "train", "--resume")
+
+
+def test_resume_without_its_log_is_one_sentence(refopt):
+    refopt("train", *FAST, "--out", "a", "sps-max")
+    Path("a/log.csv").unlink()
+    assert "cannot read a/log.csv (No such file" in failure(refopt, "train", "--out", "a", "--resume")
+    Path("a/log.csv").mkdir()
+    assert "cannot read a/log.csv (Is a directory" in failure(refopt, "train", "--out", "a", "--resume")
 
 
 def test_a_second_run_into_the_same_folder_does_not_destroy_the_first_unasked(refopt):
@@ -147,11 +173,58 @@ def test_eval_reports_what_the_last_epoch_reported(refopt):
             assert float(words[part][4]) == pytest.approx(100 * last[f"{part}_accuracy"], abs=0.005)
 
 
+def test_eval_of_a_run_trained_on_a_gpu_needs_none(refopt):
+    refopt("train", *FAST, "--out", "a", "sps-max")
+    saved, printed = Checkpoint.load(Path("a/checkpoint.npz")), refopt("eval", "a")
+    on_gpu = saved.settings | {"options": saved.settings["options"] | {"device": "gpu"}}
+    replace(saved, settings=on_gpu).save(Path("a/checkpoint.npz"))
+    assert refopt("eval", "a") == printed
+
+
+def test_plot_tells_runs_of_one_name_apart(refopt, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(cli, "draw_runs", lambda runs, *_: drawn.update(runs))
+    refopt("plot", "a/run", "b/run", "b")
+    assert drawn == {"a/run": Path("a/run"), "b/run": Path("b/run"), "b": Path("b")}
+
+
+def test_plot_shows_every_name_as_it_is(refopt, monkeypatch):
+    """What Matplotlib would hide (_), read as a formula ($), or fail on: bytes that are no text."""
+    names, figures, save = ["_a", "$x^2$", "x$", "Möbius 漢", os.fsdecode(b"\xff")], [], plots.save
+    monkeypatch.setattr(plots, "save", lambda fig, path: figures.append(fig) or save(fig, path))
+    refopt("train", *FAST, "--out", "_a", "sps-max")
+    for name in names[1:]:
+        Path(name).symlink_to("_a")
+    figures.clear()
+    refopt("plot", *names)
+    (legend,) = figures[0].legends
+    shown = [text.get_text() for text in legend.get_texts()]
+    assert shown == [f"{part}: {name}" for name in [*names[:-1], "?"] for part in ("train", "test")]
+    assert not any(text.get_parse_math() for text in legend.get_texts())
+    assert Path("compare.png").read_bytes().startswith(PNG)
+
+
+def test_plot_of_what_is_no_table_of_a_run_is_one_sentence(refopt):
+    refopt("train", *FAST, "--out", "a", "sps-max")
+    epochs, binary = Path("a/epochs.csv").read_bytes(), bytes(range(256))
+    for name, content in (
+        ("epochs.csv", b"x,y\n1,2\n"),
+        ("log.csv", binary),
+        ("log.csv", b"step,\x1b\0\n1,\0\x1b\n"),
+        ("log.csv", b""),
+    ):
+        Path("a/epochs.csv").write_bytes(epochs)
+        Path("a", name).write_bytes(content)
+        assert f"a/{name} cannot be read as a table of a run" in failure(refopt, "plot", "a")
+
+
 def test_plot_draws_runs_side_by_side(refopt):
     for name in ("a", "b"):
         refopt("train", *FAST, "--out", name, "sps-max")
     assert "two.png" in refopt("plot", "a", "b", "--out", "two.png")
     assert Path("two.png").read_bytes().startswith(PNG)
+    for folder in ("", ".", "/"):
+        assert "refopt: cannot write" in failure(refopt, "plot", "a", "b", "--out", folder)
 
 
 def test_race_draws_rules_on_a_convex_problem(refopt):
@@ -185,7 +258,13 @@ def test_race_ends_a_rule_that_diverges_and_draws_the_rest(refopt):
         (["train", "--ball", "0", "sps-max"], "radius of a ball must be a positive finite number"),
         (["train", "--weight-decay", "0.1", "sps-max"], "needs the infimum of the loss"),
         (["train", *FAST, "gradient-descent", "--lr", "1e30"], "not finite from step"),
+        (["train", *FAST, "gradient-descent", "--lr", "1e300"], "not finite from step"),
+        (["train", *FAST, "adam", "--lr", "1e38"], "not finite from step"),
+        (["train", *FAST, "bb1", "--lr", "1e39"], "not finite from step"),
+        (["train", "--out", 300 * "x", "sps-max"], "File name too long"),
+        (["train", "--out", 300 * "x", "--resume"], "File name too long"),
         (["eval", "nowhere"], "there is no checkpoint"),
+        (["eval", 300 * "x"], "File name too long"),
         (["plot", "nowhere"], "cannot be read as a table"),
         (["plot"], "name at least one folder"),
         (["race", "quadratic"], "name at least one rule"),
@@ -283,6 +362,15 @@ def test_a_reader_that_goes_away_is_no_traceback(tmp_path):
     run.stderr.close()
     assert run.wait(timeout=120) == 1
     assert errors == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this platform has no /dev/full")
+@pytest.mark.parametrize("arguments", [["rules"], ["train", "--help"]])
+def test_a_full_disk_behind_the_output_is_one_sentence(arguments):
+    run = [sys.executable, "-m", "nets.cli", *arguments]
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(run, check=False, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120)
+    assert (ended.returncode, ended.stderr) == (1, "refopt: [Errno 28] No space left on device\n")
 
 
 def test_a_terminal_without_greek_gets_question_marks(tmp_path, monkeypatch):

@@ -326,7 +326,7 @@ def test_the_error_tells_step_rule_and_rate_and_what_to_do():
     assert isinstance(error, ArithmeticError)
     assert str(error) == (
         "loss or gradient is not finite from step 3 on, under GradientDescent(lr=0.125) with last step size 0.125:"
-        " lower its rate or its bound, or pass nonfinite='skip' to leave such samples out"
+        " lower its rate or its bound (refopt.descend can leave such samples out: nonfinite='skip')"
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nets.spec import command_name, parse_rate, parse_rule, short
+from nets.spec import command_name, is_told, parse_rate, parse_rule, short
 from refopt import (
     ALIG,
     RULES,
@@ -45,6 +45,7 @@ def test_the_text_of_a_rule_reads_back_to_it(cls):
     assert parse_rule(repr(rule)) == rule == parse_rule(short(rule)) == parse_rule(command_name(cls))
     assert type(parse_rule(repr(rule))) is cls
     assert short(rule) == cls.__name__
+    assert is_told(rule)
 
 
 @pytest.mark.parametrize("schedule", EXAMPLES, ids=lambda schedule: type(schedule).__name__)
@@ -52,6 +53,7 @@ def test_the_text_of_a_schedule_reads_back_to_it(schedule):
     assert parse_rate(repr(schedule)) == schedule
     rule = HeavyBall(lr=schedule, mu=Cycle(0.9, 0.8, 4))
     assert parse_rule(repr(rule)) == rule == parse_rule(short(rule))
+    assert is_told(rule)
 
 
 def test_every_schedule_is_among_the_examples():
@@ -65,7 +67,7 @@ def test_numbers_survive_the_text_exactly(number):
 
 
 def test_short_text_names_what_is_not_the_default():
-    assert short(SPSMax(c=1)) == "SPSMax(c=1)"
+    assert short(SPSMax(c=0.1)) == "SPSMax(c=0.1)"
     assert short(replace(ALIG(), mu=0.0, f_star=2.0)) == "ALIG(mu=0.0, f_star=2.0)"
     assert short(SPSPlus()) == "SPSPlus"
 
@@ -112,3 +114,6 @@ def test_hyper_parameters_that_do_not_fit_are_named():
         parse_rule("SPSMax(c=-1)")
     with pytest.raises(ValueError, match=r"does not fit: .*missing"):
         parse_rate("Cosine(0.1)")
+    for text in ("SPSMax(c=1, c=2)", "GradientDescent(lr=Cosine(0.1, 0, steps=5, steps=6))"):
+        with pytest.raises(ValueError, match=r"does not fit: a hyper-parameter of \w+ is given twice"):
+            parse_rule(text)

@@ -3,14 +3,19 @@
 import errno
 import json
 import os
-from dataclasses import replace
-from itertools import islice
+import shutil
+import signal
+import sys
+from contextlib import nullcontext
+from dataclasses import make_dataclass, replace
+from itertools import count, islice
 
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
-from nets.checkpoint import Checkpoint, RunError
+from nets import train
+from nets.checkpoint import Checkpoint, RunError, locked
 from nets.layers import Dropout, Flatten, Linear, Sequential, Tanh
 from nets.logs import EPOCH_COLUMNS, LOG_COLUMNS, StepLog, Table, read_table
 from nets.options import Options, setup
@@ -18,6 +23,7 @@ from nets.oracle import NetOracle
 from nets.train import fit
 from refopt import (
     ALIG,
+    NTLR,
     Cycle,
     DecSPS,
     GradientDescent,
@@ -27,6 +33,7 @@ from refopt import (
     Polyak,
     PSSDelta,
     Random,
+    Schedule,
     Shuffled,
     SPSMax,
     SPSSmooth,
@@ -44,6 +51,11 @@ def small_oracle(dropout=0.0, dtype=np.float64, batch=5, **order):
     rng = np.random.default_rng(1)
     images, labels = rng.normal(size=(23, 2, 2, 3)), rng.integers(0, 3, 23)
     return NetOracle(small_net(dropout), images, labels, Shuffled(23, batch, **order), seed=3, dtype=dtype)
+
+
+def hidden(folder) -> list[str]:
+    """The hidden files of a run: the lock alone, once nothing is being written."""
+    return [name for name in os.listdir(folder) if name.startswith(".")]
 
 
 def same_state(a: Checkpoint, b: Checkpoint) -> bool:
@@ -149,9 +161,11 @@ def test_options_compose_clip_decay_and_ball():
 
 
 def test_a_polyak_step_under_weight_decay_asks_for_the_infimum(tmp_path):
+    """The folder of a run that never took a step is free for another one."""
     with pytest.raises(ValueError, match=r"needs the infimum of the loss.*pass f_star"):
         fit(replace(FAST, weight_decay=0.1), SPSMax(), tmp_path)
-    fit(replace(FAST, weight_decay=0.1), SPSMax(f_star=0.0), tmp_path / "given")
+    fit(replace(FAST, weight_decay=0.1), SPSMax(f_star=0.0), tmp_path)
+    assert Checkpoint.load(tmp_path / "checkpoint.npz").settings["rule"] == repr(SPSMax(f_star=0.0))
 
 
 # --- the files of a run ----------------------------------------------------------------------------------------------
@@ -174,7 +188,7 @@ def test_a_run_leaves_its_log_its_epochs_its_summary_and_a_checkpoint(tmp_path):
     assert summary["finished"] is True
     assert summary["final"]["test_accuracy"] == pytest.approx(epochs["test_accuracy"][-1])
     assert summary["settings"]["options"]["validation"] == 0.2
-    assert not [name for name in os.listdir(out) if name.startswith(".")], "no temporary file is left"
+    assert hidden(out) == [".lock"], "no temporary file is left"
 
 
 def test_the_log_holds_what_the_loop_saw(tmp_path):
@@ -209,7 +223,7 @@ def test_a_resumed_run_is_bit_equal_to_an_uninterrupted_one(rule, tmp_path):
 
 
 def test_a_run_resumed_within_an_epoch_is_bit_equal_too(tmp_path):
-    """Stops after 4 of 6 steps an epoch, as Ctrl-C does, and goes on."""
+    """Stops after 4 of 6 steps an epoch, as Ctrl-C does, and goes on; later rows of the log are written anew."""
     options, rule = replace(FAST, epochs=3), MoMo()
     fit(options, rule, tmp_path / "whole")
     net, oracle, theta, _parts = setup(options)
@@ -217,18 +231,108 @@ def test_a_run_resumed_within_an_epoch_is_bit_equal_too(tmp_path):
     settings = Checkpoint.load(tmp_path / "whole" / "checkpoint.npz").settings
     middle = Checkpoint(step.t, step.x, rule.state(), oracle.buffers(), oracle.position(), settings)
     middle.save(tmp_path / "middle.npz")
+    shutil.copytree(tmp_path / "whole", tmp_path / "parts")
     fit(options, MoMo(), tmp_path / "parts", Checkpoint.load(tmp_path / "middle.npz"))
     assert net.position() == 4
+    assert (tmp_path / "whole" / "log.csv").read_bytes() == (tmp_path / "parts" / "log.csv").read_bytes()
     ends = [Checkpoint.load(tmp_path / name / "checkpoint.npz") for name in ("whole", "parts")]
     assert same_state(*ends)
 
 
 def test_resuming_a_finished_run_changes_nothing(tmp_path):
     fit(FAST, SPSMax(), tmp_path)
-    before = {name: (tmp_path / name).read_bytes() for name in ("log.csv", "epochs.csv", "checkpoint.npz")}
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     result = fit(FAST, SPSMax(), tmp_path, Checkpoint.load(tmp_path / "checkpoint.npz"))
     assert result.finished
-    assert before == {name: (tmp_path / name).read_bytes() for name in before}
+    assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert json.loads(before["summary.json"])["final"]["epoch"] == 2
+
+
+def interrupted_at(monkeypatch, look: int) -> None:
+    """Let the look-th question whether Ctrl-C has come, and all after it, be answered by yes."""
+    looks = count(1)
+    monkeypatch.setattr(train, "interruptible", lambda: nullcontext(lambda: next(looks) >= look))
+
+
+@pytest.mark.parametrize("look", range(1, 8))
+def test_whenever_ctrl_c_comes_the_last_step_is_saved(look, tmp_path, monkeypatch):
+    interrupted_at(monkeypatch, look)
+    rule = MoMo()
+    assert not fit(FAST, rule, tmp_path).finished
+    assert Checkpoint.load(tmp_path / "checkpoint.npz").step == len(read_table(tmp_path / "log.csv")["step"]) == rule.t
+
+
+def test_a_run_interrupted_in_the_first_epoch_after_a_resume_keeps_its_final_figures(tmp_path, monkeypatch):
+    fit(FAST, SPSMax(), tmp_path)
+    final = json.loads((tmp_path / "summary.json").read_text())["final"]
+    interrupted_at(monkeypatch, 1)
+    fit(replace(FAST, epochs=3), SPSMax(), tmp_path, Checkpoint.load(tmp_path / "checkpoint.npz"))
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert (summary["finished"], summary["final"]) == (False, final)
+
+
+def test_a_resumed_run_killed_at_once_remembers_what_it_was_asked_for(tmp_path, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def killed(*_, **__):
+        raise Killed
+
+    fit(FAST, SPSMax(), tmp_path)
+    monkeypatch.setattr(train, "descend", killed)
+    with pytest.raises(Killed):
+        fit(replace(FAST, epochs=40), SPSMax(), tmp_path, Checkpoint.load(tmp_path / "checkpoint.npz"))
+    saved = Checkpoint.load(tmp_path / "checkpoint.npz")
+    assert (saved.step, saved.settings["options"]["epochs"]) == (12, 40)
+
+
+def test_only_one_process_at_a_time_trains_into_a_folder(tmp_path):
+    with locked(tmp_path), pytest.raises(RunError, match="another process trains into"):
+        fit(FAST, SPSMax(), tmp_path)
+    assert os.listdir(tmp_path) == [".lock"]
+    fit(FAST, SPSMax(), tmp_path)
+
+
+def test_what_a_killed_process_left_unfinished_is_removed(tmp_path, monkeypatch):
+    """As kill -9 leaves it: the file was neither renamed nor removed."""
+    fit(FAST, SPSMax(), tmp_path)
+    saved = Checkpoint.load(tmp_path / "checkpoint.npz")
+    with monkeypatch.context() as patch:
+        patch.setattr(type(tmp_path), "replace", lambda *_: None)
+        patch.setattr(type(tmp_path), "unlink", lambda *_, **__: None)
+        saved.save(tmp_path / "checkpoint.npz")
+    assert len(hidden(tmp_path)) == 2
+    fit(FAST, SPSMax(), tmp_path, saved)
+    assert hidden(tmp_path) == [".lock"]
+
+
+def test_a_process_without_stderr_trains(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    assert fit(FAST, SPSMax(), tmp_path).finished
+
+
+def test_ctrl_c_that_the_parent_has_ignored_stays_ignored():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with train.interruptible() as interrupted:
+            signal.raise_signal(signal.SIGINT)
+            assert not interrupted()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [GradientDescent(lr=lambda k: 0.1), SPSMax(eta_max=np.ones(3)), NTLR(base=HeavyBall(mu=lambda k: 0.9)),
+     GradientDescent(lr=make_dataclass("Curve", ["points"], bases=(Schedule,))(len)),
+     GradientDescent(lr=type("Plain", (Schedule,), {"lr": 0.1})())],
+    ids=["function", "array", "within a rule", "within a schedule", "schedule without fields"],
+)  # fmt: skip
+def test_a_hyper_parameter_that_its_text_does_not_tell_is_refused(rule, tmp_path):
+    with pytest.raises(RunError, match="cannot be noted in a checkpoint: pass numbers or a schedule"):
+        fit(FAST, rule, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize(
@@ -265,9 +369,53 @@ def test_a_damaged_checkpoint_is_refused_in_one_sentence(tmp_path):
         np.save(file, np.zeros(3))
     with pytest.raises(RunError, match="is not a checkpoint"):
         Checkpoint.load(path)
+    path.write_bytes(content.replace(b"PK\x01\x02\x2d\x03\x2d\0\0\0\0\0", b"PK\x01\x02\x2d\x03\x2d\0\0\0\x63\0"))
+    with pytest.raises(RunError, match=r"is not a checkpoint \(NotImplementedError"):  # compressed in an unknown way
+        Checkpoint.load(path)
     path.unlink()
     with pytest.raises(RunError, match="there is no checkpoint"):
         Checkpoint.load(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"step": "3"}, {"step": -1}, {"position": None}, {"settings": []}, {"settings": {"options": {}, "rule": ""}},
+     {"theta": np.zeros((2, 2))}, {"theta": np.array("abc")}],
+    ids=str,
+)  # fmt: skip
+def test_a_checkpoint_of_another_kind_is_refused_in_one_sentence(change, tmp_path):
+    path = tmp_path / "checkpoint.npz"
+    settings = {"options": {}, "rule": "SPSMax()", "layout": []}
+    sound = Checkpoint(3, np.zeros(4), {}, {}, 3, settings)
+    sound.save(path)
+    assert Checkpoint.load(path).settings == settings
+    replace(sound, **change).save(path)
+    with pytest.raises(RunError, match="is not a checkpoint"):
+        Checkpoint.load(path)
+    for header in ("[]", "3", "{}", '{"format": 1, "step": 3}', "no JSON"):
+        np.savez(path, header=np.array(header), theta=np.zeros(4))
+        with pytest.raises(RunError, match="is not a checkpoint"):
+            Checkpoint.load(path)
+    np.savez(path, header=np.array('{"format": 99}'), theta=np.zeros(4))
+    with pytest.raises(RunError, match="has checkpoint format 99"):
+        Checkpoint.load(path)
+
+
+def test_a_checkpoint_that_cannot_be_read_is_not_called_damaged(tmp_path):
+    """A folder, and a link to itself: nobody is advised to remove what he may only not read."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "loop").symlink_to("loop")
+    for name in ("folder", "loop"):
+        with pytest.raises(RunError, match=r"^cannot read ") as caught:
+            Checkpoint.load(tmp_path / name)
+        assert "remove" not in str(caught.value)
+
+
+def test_options_that_this_version_does_not_have_are_named():
+    for options, named in (({"speed": 3}, "speed"), ({"epochs": "4"}, "epochs must be an integer")):
+        with pytest.raises(RunError, match=rf"options in the checkpoint are not those of this version: .*{named}"):
+            Options.saved({"options": options})
+    assert Options.saved({"options": {"epochs": 7}}) == Options(epochs=7)
 
 
 def test_a_full_disk_leaves_the_earlier_checkpoint(tmp_path, monkeypatch):
@@ -282,7 +430,7 @@ def test_a_full_disk_leaves_the_earlier_checkpoint(tmp_path, monkeypatch):
     with pytest.raises(RunError, match=r"No space left on device.*what stood there before is intact"):
         replace(saved, step=99).save(tmp_path / "checkpoint.npz")
     assert (tmp_path / "checkpoint.npz").read_bytes() == before
-    assert not [name for name in os.listdir(tmp_path) if name.startswith(".")], "the unfinished file is removed"
+    assert hidden(tmp_path) == [".lock"], "the unfinished file is removed"
 
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
@@ -323,6 +471,27 @@ def test_an_option_out_of_range_is_named(name, value):
         Options(**{name: value})
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "kind"),
+    [("epochs", 1.5, "an integer"), ("epochs", np.float64(2), "an integer"), ("epochs", "2", "an integer"),
+     ("epochs", True, "an integer"), ("batch", None, "an integer"), ("threads", 1.0, "an integer or None"),
+     ("weight_decay", "0", "a number"), ("clip", np.ones(1), "a number or None"), ("drop_last", 1, "True or False"),
+     ("data", None, "a text"), ("dtype", np.float32, "one of float32, float64"),
+     ("dtype", np.dtype("float32"), "one of float32, float64"), ("device", "tpu", "one of cpu, gpu, auto")],
+)  # fmt: skip
+def test_an_option_of_another_kind_is_named(name, value, kind):
+    with pytest.raises(ValueError, match=f"^{name} must be {kind}, got "):
+        Options(**{name: value})
+
+
+def test_options_given_as_numpy_numbers_are_pythons():
+    """So a checkpoint can hold them; and an integer is a number as it is."""
+    given = Options(epochs=np.int64(2), weight_decay=np.float32(0.5), drop_last=np.bool_(True), data=np.str_("digits"))
+    assert given == Options(epochs=2, weight_decay=0.5, drop_last=True)
+    assert {type(value) for value in vars(given).values()} <= {int, float, bool, str, type(None)}
+    assert Options(clip=1).clip == 1
+
+
 def test_a_batch_larger_than_the_data_is_refused():
     with pytest.raises(ValueError, match="batch must be between 1 and the 1437 samples"):
         setup(Options(batch=2000))
@@ -333,12 +502,33 @@ def test_a_batch_larger_than_the_data_is_refused():
 
 def test_a_table_is_cut_back_to_the_rows_a_checkpoint_knows(tmp_path):
     table = Table(tmp_path / "t.csv", ("a", "b"))
-    table.append([(k, k / 3) for k in range(5)])
+    table.append([(k, k / 3) for k in range(1, 13)])
     with (tmp_path / "t.csv").open("a") as file:
-        file.write("5,1.66")  # killed while writing
-    Table(tmp_path / "t.csv", ("a", "b"), keep=3).append([(7, 8)])
-    assert read_table(tmp_path / "t.csv")["a"].tolist() == [0, 1, 2, 7]
-    assert read_table(tmp_path / "t.csv")["b"][1] == pytest.approx(1 / 3, rel=1e-8)
+        file.write("1")  # killed while writing row 13
+    Table(tmp_path / "t.csv", ("a", "b"), keep=3).append([(4, 8)])
+    assert read_table(tmp_path / "t.csv")["a"].tolist() == [1, 2, 3, 4]
+    assert read_table(tmp_path / "t.csv")["b"][0] == pytest.approx(1 / 3, rel=1e-8)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, b"", b"a,c\n1,1\n2,1\n3,1\n", b"a,b\n1,1\n2,1\n", b"a,b\n1,1\n2,1\n2,1\n3,1\n", b"a,b\n1,1\n3,1\n2,1\n",
+     b"a,b\n2,1\n3,1\n4,1\n", b"a,b\n1,1\n2,1\n3,1", b"\xff\0,b\n1,1\n2,1\n3,1\n"],
+)  # fmt: skip
+def test_a_table_without_exactly_the_rows_a_checkpoint_knows_is_refused_and_stays(content, tmp_path):
+    path = tmp_path / "t.csv"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(RunError, match=r"t\.csv"):
+        Table(path, ("a", "b"), keep=3)
+    assert (path.read_bytes() if path.exists() else None) == content
+
+
+def test_lines_that_are_no_rows_of_the_run_are_left_out(tmp_path):
+    """Two processes of an earlier version, or an editor, may have left them."""
+    (tmp_path / "t.csv").write_text("a,b\n\n1,1\n9,1\nx,y\n2,1\n3,1\n")
+    Table(tmp_path / "t.csv", ("a", "b"), keep=3)
+    assert (tmp_path / "t.csv").read_text() == "a,b\n1,1\n2,1\n3,1\n"
 
 
 def test_an_empty_table_has_columns_and_no_rows(tmp_path):
@@ -355,6 +545,9 @@ def test_a_table_that_is_none_is_refused(tmp_path):
             read_table(tmp_path / "t.csv")
     with pytest.raises(RunError, match="cannot be read as a table"):
         read_table(tmp_path / "missing.csv")
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(RunError, match="it has no column c"):
+        read_table(tmp_path / "t.csv", ("b", "c"))
 
 
 def test_a_step_size_per_coordinate_is_logged_by_its_mean(tmp_path):
@@ -389,6 +582,12 @@ def test_small_products_get_one_thread_while_a_net_is_trained(options, threads, 
         return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
 
     before, seen = blas(), []
-    fit(replace(options, epochs=1), GradientDescent(lr=lambda k: seen.append(blas()) or 0.01), tmp_path)
+
+    class Watching(GradientDescent):
+        def step(self, x, oracle):
+            seen.append(blas())
+            return super().step(x, oracle)
+
+    fit(replace(options, epochs=1), Watching(lr=0.01), tmp_path)
     assert seen[0] == ({threads} if threads else before)
     assert blas() == before
