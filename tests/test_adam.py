@@ -8,7 +8,7 @@ from math import sqrt
 
 import numpy as np
 import pytest
-from answers import adversary, displacements, gradients, regret
+from answers import SQUARES, adversary, displacements, gradients, regret
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from runs import Scripted, parabola, trajectory
@@ -27,14 +27,15 @@ def test_adam_by_hand_on_two_coordinates_takes_equal_steps_along_both():
 
 
 def test_the_two_steps_of_the_three_amsgrads_after_a_large_gradient_by_hand():
-    """g = 4, 1, b1 = 0, b2 = 1/2, lr = 1: v = 8, 4.5. The second step divides by the root of 8; of 8/(3/4); of 16."""
+    """AMSGrad. g = 4, 1, b1 = 0, b2 = 1/2, lr = 1: v = 8, 4.5. The second step divides by the root of 8; of 8/(3/4); of
+    16."""
     for kind, squares in zip(AMSGRADS, ([8, 8], [16, 32 / 3], [16, 16]), strict=True):
         d, _ = displacements(kind(1.0, 0.0, beta1=0.0, beta2=0.5), [4, 1])
         np.testing.assert_allclose(d[:, 0], [-4 / sqrt(squares[0]), -1 / sqrt(squares[1])], rtol=1e-15)
 
 
 def test_the_first_average_of_the_amsgrads_keeps_its_bias_only_in_the_original():
-    """g = 1, 1: b1 = 1/2 makes m = 1/2, 3/4; b2 = 0 makes v = 1."""
+    """AMSGrad. g = 1, 1: b1 = 1/2 makes m = 1/2, 3/4; b2 = 0 makes v = 1."""
     for kind, expected in zip(AMSGRADS, ([0.5, 0.75], [1, 1], [1, 1]), strict=True):
         assert displacements(kind(1.0, 0.0, beta1=0.5, beta2=0.0), [1, 1])[0][:, 0].tolist() == [-e for e in expected]
 
@@ -43,7 +44,7 @@ def test_the_first_average_of_the_amsgrads_keeps_its_bias_only_in_the_original()
 
 
 def test_under_a_constant_gradient_adam_steps_by_lr_for_ever():
-    """AD3: -lr sign(g) in all of 2000 steps: it does not anneal by itself, against Sasse's eq. 2.20; 1e-12 of lr.
+    """AD3. -lr sign(g) in all of 2000 steps: it does not anneal by itself, against Sasse's eq. 2.20; 1e-12 of lr.
 
     CUSAdam: lr (1 - b1^t).
     """
@@ -55,7 +56,7 @@ def test_under_a_constant_gradient_adam_steps_by_lr_for_ever():
 @settings(max_examples=50, deadline=None)
 @given(gradients, st.sampled_from([0.0, 0.5, 0.9]))
 def test_adam_first_steps_by_lr_along_the_sign_of_any_gradient(g, beta1):
-    """AD3, eps = 0: 1e-15 of lr."""
+    """AD3. Kingma & Ba 2015 section 2.1. eps = 0: 1e-15 of lr."""
     d, _ = displacements(Adam(0.1, 0.0, beta1=beta1), g)
     assert np.abs(d[0] + 0.1 * np.sign(g[0])).max() <= 1e-16
 
@@ -68,7 +69,7 @@ def largest_step(t, b1, b2):
 
 @pytest.mark.parametrize("t", [1, 10, 100, 1000])
 def test_adams_longest_step_is_reached_by_growing_gradients(t):
-    """AD4, eps = 0: g_s = (b2/b1)^s attains R_t, which Kingma and Ba's (1 - b1)/sqrt(1 - b2) = 3.16 does not bound."""
+    """AD4. eps = 0: g_s = (b2/b1)^s attains R_t, which Kingma and Ba's (1 - b1)/sqrt(1 - b2) = 3.16 does not bound."""
     d, _ = displacements(Adam(0.1, 0.0), (0.999 / 0.9) ** np.arange(1.0, t + 1))
     assert abs(abs(d[-1, 0]) / (0.1 * largest_step(t, 0.9, 0.999)) - 1) <= 1e-9
     if t == 1000:
@@ -78,7 +79,7 @@ def test_adams_longest_step_is_reached_by_growing_gradients(t):
 @settings(max_examples=50, deadline=None)
 @given(gradients, st.sampled_from([(0.9, 0.999), (0.0, 0.5), (0.5, 0.9)]))
 def test_no_gradients_make_adam_step_further(g, betas):
-    """AD4; (0.9, 0.999) tends to 7.27. CUSAdam stays within 1 - b1^t of it, and AMSGrad within Adam's."""
+    """AD4. (0.9, 0.999) tends to 7.27. CUSAdam stays within 1 - b1^t of it, and AMSGrad within Adam's."""
     bound = 0.1 * np.array([[largest_step(t, *betas)] for t in range(1, 13)])
     adam, cus, ams = (np.abs(displacements(kind(0.1, 0.0, 0.0, *betas), g)[0]) for kind in (Adam, CUSAdam, AMSGrad))
     assert (adam <= bound * (1 + 1e-9)).all()
@@ -87,17 +88,26 @@ def test_no_gradients_make_adam_step_further(g, betas):
     assert abs(largest_step(10**5, 0.9, 0.999) - 7.27) <= 5e-3
 
 
+@pytest.mark.parametrize("g", [np.cos(SQUARES), np.where(np.arange(1000) % 100 == 50, 1e3, 1e-3)])
+def test_nor_do_long_irregular_ones_nor_rare_spikes(g):
+    """AD4. cos(t²), and a spike of 10^6 times the rest in every hundred: 1000 steps."""
+    d, _ = displacements(Adam(0.1, 0.0), g)
+    bound = 0.1 * np.array([largest_step(t, 0.9, 0.999) for t in range(1, 1001)])
+    assert 0.1 < (np.abs(d[:, 0]) / bound)[1:].max() <= 1 + 1e-9
+
+
 @settings(max_examples=50, deadline=None)
 @given(gradients)
 def test_cus_adam_is_adam_with_lr_warmed_up(g):
-    """Sasse's section 3.2: lr times 1 - b1^t, whatever eps is."""
+    """CUSAdam. Sasse's section 3.2: lr times 1 - b1^t, whatever eps is."""
     cus, _ = displacements(CUSAdam(0.1, 1e-3), g)
     adam, _ = displacements(Adam(lambda k: 0.1 * (1 - 0.9 ** (k + 1)), 1e-3), g)
     np.testing.assert_allclose(cus, adam, rtol=1e-12, atol=1e-300)
 
 
 def test_adam_without_memory_is_sign_descent_which_does_not_converge():
-    """AD9: from lr/2 on x²/2 it jumps between lr/2 and -lr/2 for ever; from 32 lr it lands on 0. Bit for bit."""
+    """AD9. Cf. Balles & Hennig 2018. From lr/2 on x²/2 it jumps between lr/2 and -lr/2 for ever; from 32 lr it lands on
+    0. Bit for bit."""
     lr = 2.0**-4
     rule = Adam(lr, 0.0, 0.0, 0.0, 0.0)
     near = trajectory(rule, parabola(1.0), np.array([lr / 2]), 1000).x[:, 0]
@@ -129,7 +139,7 @@ def falling(k):
 
 @pytest.mark.parametrize("rule", [RMSProp(falling, 0.0, rho=0.1), Adam(falling, 0.0, beta1=0.0, beta2=0.1)])
 def test_adam_stays_at_the_worst_point_for_ever(rule):
-    """AD7: x = 1 after every third step, bit for bit, and regret 2C - 4 = 2 a cycle. Reddi, Kale, Kumar 2018, Thm 1.
+    """AD7. Reddi, Kale, Kumar 2018. x = 1 after every third step, bit for bit, and regret 2C - 4 = 2 a cycle.
 
     Their Adam corrects no bias: with b1 = 0 that is RMSProp.
     """
@@ -140,14 +150,14 @@ def test_adam_stays_at_the_worst_point_for_ever(rule):
 
 @pytest.mark.parametrize("kind", AMSGRADS)
 def test_amsgrad_leaves_it_and_finds_the_best_point(kind):
-    """AD7: w tends to (1 - b2)(C² + b2 + b2²)/(1 - b2³); x to -1, slowly: to 1e-2 in 3000 steps.
-
-    Three forms, the same in the long run; optax' max also sees v/(1 - b2) = C² at t = 1, before the average has grown.
+    """AD7. Reddi, Kale, Kumar 2018. w tends to (1 - b2)(C² + b2 + b2²)/(1 - b2³); x to -1, slowly: to 1e-2 in 3000
+    steps. Three forms, the same in the long run; optax' max also sees v/(1 - b2) = C² at t = 1, before the average has
+    grown.
     """
     rule = kind(falling, 0.0, beta1=0.0, beta2=0.1)
     run = trajectory(rule, Reddi(3000), np.ones(1), 3000)
     assert run.x[-1, 0] <= -0.99
-    assert (run.f.sum() + run.g.sum()) / 3000 <= 0.04
+    assert regret(run.x, run.g) / 3000 <= 0.04
     limit = 9.0 if kind is AMSGradCorrected else 0.9 * (9 + 0.1 + 0.01) / (1 - 0.001)
     assert abs(rule.w[0] / limit - 1) <= 1e-12
 
@@ -157,9 +167,8 @@ def test_amsgrad_leaves_it_and_finds_the_best_point(kind):
     [(lambda: Reddi(3000), 0.1, 3000), (lambda: Constrained(adversary([1, 10, 0.1]), Box(-1, 1)), 0.99, 2000)],
 )
 def test_amsgrad_regret_along_its_own_path(oracle, beta2, steps):
-    """AD8: b1 = 0, lr_t = lr/sqrt(t), box of side D = 2: at most D² sqrt(T)/(2 lr) sum_i sqrt(w_T) + lr/2 sum_t sum_i
-    g²/sqrt(t w_t). The proof needs sqrt(w_t)/lr_t to grow; Adam's falls.
-    """
+    """AD8. After Reddi, Kale, Kumar 2018. b1 = 0, lr_t = lr/sqrt(t), box of side D = 2: at most D² sqrt(T)/(2 lr) sum_i
+    sqrt(w_T) + lr/2 sum_t sum_i g²/sqrt(t w_t). w grows, and the proof needs sqrt(w_t)/lr_t to grow; Adam's falls."""
     n = 1 if steps == 3000 else 3
     t = np.arange(1, steps + 1)[:, None]
     run = trajectory(AMSGradOriginal(falling, 0.0, beta1=0.0, beta2=beta2), oracle(), np.ones(n), steps)
@@ -167,14 +176,15 @@ def test_amsgrad_regret_along_its_own_path(oracle, beta2, steps):
     bound = 4 * sqrt(steps) / (2 * 0.5) * root_w[-1].sum() + 0.25 * (run.g**2 / (np.sqrt(t) * root_w)).sum()
     assert 0.05 * bound <= regret(run.x, run.g) <= bound
     assert (np.diff(1 / run.eta, axis=0) >= 0).all()
-    adam = trajectory(Adam(falling, 0.0, beta1=0.0, beta2=beta2), Reddi(steps), np.ones(1), steps)
+    assert (root_w[1:] >= root_w[:-1] * (1 - 1e-15)).all()
+    adam = trajectory(Adam(falling, 0.0, beta1=0.0, beta2=beta2), Reddi(300), np.ones(1), 300)
     assert np.diff(1 / adam.eta, axis=0).min() < 0
 
 
 @settings(max_examples=50, deadline=None)
 @given(gradients)
 def test_only_the_original_amsgrad_has_rates_that_never_grow_and_optax_after_it(g):
-    """Constant lr. PyTorch's correction after the maximum shrinks w/(1 - b2^t) while no new maximum comes."""
+    """AMSGrad. Constant lr. PyTorch's correction after the maximum shrinks w/(1 - b2^t) while no new maximum comes."""
     for kind in (AMSGradOriginal, AMSGradCorrected):
         _, eta = displacements(kind(0.1), g)
         assert (np.diff(eta, axis=0) <= 0).all()
@@ -185,7 +195,8 @@ def test_only_the_original_amsgrad_has_rates_that_never_grow_and_optax_after_it(
 @settings(max_examples=30, deadline=None)
 @given(gradients)
 def test_while_gradients_grow_all_forms_of_amsgrad_are_what_they_correct(g):
-    """Sorted by size, v grows with every step: AMSGrad is Adam, bit for bit; the original is it without corrections."""
+    """AMSGrad. Sorted by size, v grows with every step: AMSGrad is Adam, bit for bit; the original is it without
+    corrections."""
     g = np.sort(np.abs(g), axis=0)
     adam, t = displacements(Adam(0.1, 0.0), g)[0], np.arange(1, 13)[:, None]
     assert np.array_equal(displacements(AMSGrad(0.1, 0.0), g)[0], adam)

@@ -1,9 +1,11 @@
 """AdaSecant: numbers by hand, the theorems AS4 and AS5, why the theory dies, and what holds the authors' form together.
 
+Their form goes by the name of its class in their code, Adasecant, in the docstrings of the tests of its lines.
+
 s is the last move, a what it did to the gradient, E[.] an average with memory tau.
 """
 
-from itertools import islice
+from itertools import accumulate, islice
 
 import numpy as np
 import pytest
@@ -26,7 +28,8 @@ from refopt import (
     descend,
 )
 from refopt.oracle import Block
-from refopt.rules.adasecant import mean, outlier
+from refopt.problems import vec
+from refopt.rules.adasecant import EPS, mean, outlier
 
 
 class Pairs(Scripted):
@@ -87,8 +90,11 @@ BY_HAND: dict[str, tuple] = {  # rule, problem, rates, memories (None: not compu
 
 @pytest.mark.parametrize("case", BY_HAND)
 def test_the_first_steps_are_those_computed_by_hand(case):
-    """Twelve digits were computed by hand, so 1e-11; the last rate of the last run is a difference of two near 84,
-    so 1e-12 of that."""
+    """AdaSecantTheory, AdaSecantLagged; Adasecant; AdaSecantThesis, AdaSecantThesisCorrected.
+
+    Twelve digits were computed by hand, so 1e-11; the last rate of the last run is a difference of two near 84, so
+    1e-12 of that.
+    """
     rule, oracle, eta, tau, x = BY_HAND[case]
     oracle.drawn = 0
     xs, etas, taus = followed(rule, oracle, [1.0], 4)
@@ -98,8 +104,27 @@ def test_the_first_steps_are_those_computed_by_hand(case):
         np.testing.assert_allclose(taus[:, 0], tau, rtol=1e-11)
 
 
+@pytest.mark.parametrize("kind", [AdaSecantTheory, AdaSecantLagged])
+def test_the_corrected_gradients_are_those_computed_by_hand(kind, monkeypatch):
+    """AdaSecantTheory, (2)-(4). Also the first, along which x does not move. And the averages of g and g², by (2)."""
+    noted, correct = [], AdaSecantTheory.correct
+
+    def noting(*arguments):
+        noted.append(correct(*arguments))
+        return noted[-1]
+
+    monkeypatch.setattr(AdaSecantTheory, "correct", staticmethod(noting))
+    trajectory(kind(), four(), np.ones(1), 4)
+    by_hand = [1, 0.7, 0.433818181818, 0.0642179491582]
+    np.testing.assert_allclose([c[0] for *_, c in noted], by_hand, rtol=1e-11)
+    g, tau = four().gradients[:, 0], [1, 1.5, 2, 1.67674510525]
+    for z, averages in ((g, [m[0] for m, *_ in noted]), (g * g, [E_gg[0] for _, E_gg, *_ in noted])):
+        by_hand = list(accumulate(zip(z, tau, strict=True), lambda E, z_tau: mean(E, *z_tau), initial=0.0))[1:]
+        np.testing.assert_allclose(averages, by_hand, rtol=1e-11)
+
+
 def test_a_block_has_one_norm_by_hand():
-    """(x² + 10 y²)/2 from (10, 1), both in one block, which is what no blocks means too."""
+    """Adasecant. (x² + 10 y²)/2 from (10, 1), both in one block, which is what no blocks means too."""
     bowl, x0 = parabola(1, 10), np.array([10.0, 1])
     run = trajectory(AdaSecant(), bowl, x0, 3)
     by_hand = [[9.9275502957, 0.927550295697], [9.59529032847, 0.568310079033], [7.80396732645, -0.738796780254]]
@@ -123,6 +148,27 @@ def rates(s, a, partner, tau):
         yield alpha[0], E
 
 
+def test_four_moves_and_differences_weighted_by_tenths():
+    """AS4. Memories 1, 3/2, 2, 5/2 weigh them 0.1, 0.2, 0.3, 0.4. 0 ≤ α ≤ 2 √(E[s²]/E[a²]); 0 for a = 2.5 s, and 2/2.5
+
+    for a = -2.5 s; to 1e-15. In Sasse's pseudocode a = g = -s in the first step: α = 2, from 1 to -1 where g = 1.
+    """
+    weights, tau = np.array([0.1, 0.2, 0.3, 0.4]), [1, 1.5, 2, 2.5]
+    s, a = vec(4, 1.0), vec(4)
+    *_, (alpha, averages) = rates(s, a, a, tau)
+    by_hand = [weights @ z for z in (s, s * s, a * s, a, a * a)]
+    np.testing.assert_allclose(np.array(averages)[:, 0], by_hand, rtol=0, atol=1e-15)
+    _, E_ss, E_as, _, E_aa = by_hand
+    assert 0 <= alpha <= 2 * np.sqrt(E_ss / E_aa)
+    assert alpha > 1e-4, "it is not 0"
+    assert abs(alpha - (np.sqrt(E_ss / E_aa) - E_as / E_aa)) <= 1e-15
+    for factor, expected in ((2.5, 0.0), (-2.5, 0.8)):
+        *_, (alpha, _) = rates(s, factor * s, factor * s, tau)
+        assert abs(alpha - expected) <= 1e-15
+    ((alpha, _),) = rates([-1.0], [1.0], [1.0], [1.0])
+    assert 1 - alpha * 1.0 == -1
+
+
 @few
 @given(st.lists(st.tuples(numbers, numbers, st.floats(1, 50)), min_size=1, max_size=12))
 def test_the_rate_lies_between_zero_and_twice_the_secant(history):
@@ -144,10 +190,24 @@ def test_without_noise_the_rate_is_zero_and_with_the_other_sign_of_a_twice_the_n
     assert all(abs(alpha - 2 / h) <= 1e-13 / h for alpha, _ in rates(s, -a, -a, tau))
 
 
-def test_the_corrected_gradient_is_the_mix_with_the_mean_that_predicts_the_next_batch_best():
-    """(3), (4): g̃ = m + w (g - m) with the least squares w of g' - m on g - m; SciPy's problem solved by NumPy's lstsq.
+@pytest.mark.parametrize(("sign", "factor"), [(1, 1), (-1, -1)])
+def test_with_memory_one_x_rests_or_jumps_about_its_target_for_ever(sign, factor):
+    """AS4. 3x²/2 from 1, first rate 0.1, τ = 1: x rests after one step if a = g - g_last, and changes its sign in every
 
-    With τ = ∞ the averages stay what they are: those of 200 pairs whose noise is partly common. To 1e-12.
+    step if a = g_last - g; 20 steps, to 1e-13.
+    """
+    x = [1.0, 0.7]
+    for _ in range(20):
+        s = x[-1] - x[-2]
+        ((alpha, _),) = rates([s], [sign * 3 * s], [sign * 3 * s], [1.0])
+        x.append(x[-1] - alpha * 3 * x[-1])
+    np.testing.assert_allclose(x[1:], 0.7 * factor ** np.arange(21), rtol=1e-13)
+
+
+def test_the_corrected_gradient_is_the_mix_with_the_mean_that_predicts_the_next_batch_best():
+    """AdaSecantTheory, (3), (4). g̃ = m + w (g - m) with the least squares w of g' - m on g - m; SciPy's problem solved
+    by NumPy's lstsq. With τ = ∞ the averages stay what they are: those of 200 pairs whose noise is partly common. To
+    1e-12.
     """
     rng = np.random.default_rng(0)
     m, common = 1.5, rng.standard_normal(200)
@@ -164,7 +224,7 @@ def test_the_corrected_gradient_is_the_mix_with_the_mean_that_predicts_the_next_
 
 @pytest.mark.parametrize(("num", "den", "expected"), [(0.0, 0.0, 4.0), (3.0, 0.0, 4.0), (-2.0, 2.0, 4.0)])
 def test_where_the_correction_is_undefined_the_gradient_stays(num, den, expected):
-    """γ = 0/0, x/0 and 1 + γ = 0."""
+    """AdaSecantTheory, (3), (4). γ = 0/0, x/0 and 1 + γ = 0."""
     one = np.ones(1)
     *_, c = AdaSecantTheory.correct(4 * one, 7 * one, one, one, num * one, den * one, np.inf * one, 0.0)
     assert c == expected
@@ -180,29 +240,35 @@ def memory(tau, E_s=0.0, E_ss=1.0, **others):
 def test_the_memory_counts_moves_that_alternate_and_forgets_those_that_repeat():
     """AS5. Gulcehre et al. 2017; Sasse eqs. 2.41-2.42. E[s] = 0: one more each step.
 
-    E[s]² = E[s²]: 1, so the lower bound 1.5. Between them (1 - 1/4) 8 + 1 = 7, exactly; and no more than 1e7.
+    E[s]² = E[s²]: 1, so the lower bound 1.5, for ever. Between them (1 - 1/4) 8 + 1 = 7, exactly; and no more than 1e7.
     """
-    assert [memory(float(tau)) for tau in range(2, 20)] == list(range(3, 21))
-    assert memory(8.0, E_s=-0.7, E_ss=0.49) == 1.5
+    assert [memory(float(tau)) for tau in range(1, 20)] == list(range(2, 21))
+    assert memory(8.0, E_s=-0.7, E_ss=0.49) == memory(1.5, E_s=0.7, E_ss=0.49) == 1.5
     assert memory(8.0, E_s=0.5) == 7
     assert memory(1e7) == 1e7
 
 
 def test_with_a_memory_that_counts_the_average_is_the_plain_mean_and_with_memory_one_the_last_value():
-    """AS5. To 1e-15 of 20 values below 1."""
-    z = np.sin(np.arange(1.0, 21))
-    average = 123.0
+    """AS5. To 1e-15 of 20 values below 1; the memory, from 1 on where moves alternate, is exactly their number."""
+    z = vec(20)
+    average, tau = 123.0, 1.0
     for j, value in enumerate(z, 1):
-        average = mean(average, value, j)
+        assert tau == j
+        average = mean(average, value, tau)
         assert abs(average - z[:j].mean()) <= 1e-15
         assert mean(5.0, value, 1.0) == value
+        tau = memory(tau)
 
 
 @pytest.mark.parametrize("far", [{"g": 3.01}, {"g": -1.01}, {"a": 3.01}, {"a": -1.01}])
 @pytest.mark.parametrize("tau", [1.5, 400.0])
 def test_an_outlier_cuts_the_memory_to_2_2(far, tau):
-    """Means 1 and variances 1: beyond two standard deviations. A little nearer, nothing happens."""
-    assert memory(tau, **far) == 2.2
+    """AS5. Means 1 and variances 1: beyond two standard deviations. A little nearer, nothing happens.
+
+    It is 2.2 also where moves repeat, and beyond none where the variance is 0, or -1e-16 by rounding.
+    """
+    assert memory(tau, **far) == memory(tau, E_s=1.0, **far) == 2.2
+    assert memory(tau, **far, **{f"E_{name}{name}": 1 - 1e-16 for name in far}) == 2.2
     near = {name: value - np.sign(value) * 0.02 for name, value in far.items()}
     assert memory(tau, **near) == tau + 1
 
@@ -259,8 +325,8 @@ def typical(rule):
 
 
 def test_with_noise_the_rates_of_the_theory_die_geometrically_and_lagged_they_grow_past_what_is_stable():
-    """Equation (9). Newton's rate is 2, and 4 the limit. From step 40 on, whenever time doubles, the rate of the theory
-    falls to less than 1/2, 1/10, 1/5 of itself, and the moves to 1/2, 1/5, 1/5; lagged, the rate grows."""
+    """AS4, equation (9). Newton's rate is 2, and 4 the limit. From step 40 on, whenever time doubles, the rate of the
+    theory falls to less than 1/2, 1/10, 1/5 of itself, and the moves to 1/2, 1/5, 1/5; lagged, the rate grows."""
     rate, move, _ = typical(WarmSame())
     assert (rate[1:] < rate[:-1] * [0.5, 0.1, 0.2]).all(), rate
     assert (move[1:] < move[:-1] * [0.5, 0.2, 0.2]).all(), move
@@ -271,7 +337,8 @@ def test_with_noise_the_rates_of_the_theory_die_geometrically_and_lagged_they_gr
 
 
 def test_as_the_thesis_ran_it_it_dies_too():
-    """Its mean rate ends below 1e-4, as in Figure 4.18; x is still as far from 0 as the noise allows to see."""
+    """AdaSecantThesis. Its mean rate ends below 1e-4, as in Figure 4.18; x is still as far from 0 as the noise allows
+    to see."""
     rate, move, distance = typical(AdaSecantThesis(warmup=20))
     assert rate[-1] < 1e-4
     assert move[-1] < 1e-4
@@ -286,7 +353,7 @@ def test_the_authors_form_lives_and_gets_nearer_than_the_noise():
 
 @pytest.mark.parametrize("kind", [AdaSecantTheory, AdaSecantLagged])
 def test_without_noise_the_theory_never_moves_at_all(kind):
-    """The first difference is 0, so the first rate, so the second difference, and so on."""
+    """AS4. The first difference is 0, so the first rate, so the second difference, and so on."""
     run = trajectory(kind(), parabola(1, 10), np.array([10.0, 1]), 20)
     assert (run.x == run.x[0]).all()
     assert (run.eta == 0).all()
@@ -327,8 +394,8 @@ def blocked(gradients):
 
 
 def test_every_block_has_a_norm_of_its_own():
-    """Scaling the gradients of the tail by 2^10 leaves the head bit-equal, and the tail nearly: q takes |n|² for |g|²,
-    which changes its scale by some 1e-5 a step at first; 1e-2 after six."""
+    """Adasecant. Scaling the gradients of the tail by 2^10 leaves the head bit-equal, and the tail nearly: q takes |n|²
+    for |g|², which changes its scale by some 1e-5 a step at first; 1e-2 after six."""
     run = trajectory(AdaSecant(), blocked(G), np.ones(6), 6).x
     scaled = trajectory(AdaSecant(), blocked(G * [1, 1, 1, 1, 1024, 1024]), np.ones(6), 6).x
     assert np.array_equal(run[:, :2], scaled[:, :2])
@@ -338,7 +405,7 @@ def test_every_block_has_a_norm_of_its_own():
 
 
 def test_normalising_forgets_the_first_gradient_and_leaves_the_root_of_the_norm():
-    """(12): first |n| = |g| √0.005 / |g|; while q fades, larger; with q fed by |n|², q → |g| and |n| → √|g|.
+    """Adasecant, (12). First |n| = |g| √0.005 / |g|; while q fades, larger; with q fed by |n|², q → |g| and |n| → √|g|.
 
     |g| = 5 all the time, 3000 steps: 0.995^3000 = 3e-7. Not 1, as after division by a mean of |g|.
     """
@@ -350,7 +417,7 @@ def test_normalising_forgets_the_first_gradient_and_leaves_the_root_of_the_norm(
 
 
 def test_padding_stays_where_it_is_and_a_dead_coordinate_of_a_block_moves_by_about_eps():
-    """E[n] starts at ε: in the first step that is d = -α γ m / (1 + γ), between 1e-9 and 1e-6 here."""
+    """Adasecant. E[n] starts at ε: in the first step that is d = -α γ m / (1 + γ), between 1e-9 and 1e-6 here."""
     gradients = G.copy()
     gradients[:, 1] = 0
     x = trajectory(AdaSecant(), blocked(gradients), np.ones(6), 6).x
@@ -359,7 +426,8 @@ def test_padding_stays_where_it_is_and_a_dead_coordinate_of_a_block_moves_by_abo
 
 
 def test_gradients_are_clipped_by_the_mean_norm_of_the_blocks():
-    """Norms 3 and 1: their mean, 2, is cut to 0.5 by a factor 1/4 for both. To 1e-12; a later, smaller one is kept."""
+    """Adasecant, (11). Norms 3 and 1: their mean, 2, is cut to 0.5 by a factor 1/4 for both. To 1e-12; a later, smaller
+    one is kept."""
     long = np.array([3.0, 0, 0, 0, 0, -1])
     given_, by_hand = np.array([long, 0.1 * long, G[0]]), np.array([long / 4, 0.1 * long, 0.0 * G[0]])
     factor = 0.5 / np.mean([np.linalg.norm(G[0, :2]), np.linalg.norm(G[0, 4:])])
@@ -371,7 +439,7 @@ def test_gradients_are_clipped_by_the_mean_norm_of_the_blocks():
 
 
 def test_rates_and_corrections_are_bounded():
-    """|α| ≤ its bound, attained on both sides; γ ≤ 1e-9 is no correction, c = n: d = -α n / r, to 1e-8."""
+    """Adasecant. |α| ≤ its bound, attained on both sides; γ ≤ 1e-9 is no correction, c = n: d = -α n / r, to 1e-8."""
     rule = AdaSecant(alpha_clip=0.5, gamma_clip=1e-9)
     oracle = blocked(G)
     eta = trajectory(rule, oracle, np.ones(6), 6).eta
@@ -385,31 +453,81 @@ def test_rates_and_corrections_are_bounded():
 
 
 def test_an_outlier_deviates_by_more_than_twice_the_root_of_a_variance_that_is_one():
-    """A negative variance, which their bias correction makes, has no root: nothing is an outlier there."""
-    far = outlier(np.array([2.01, -2.01, 1.99, 0.0, 5.0]), np.array([1.0, 1, 1, 0, -1]))
-    assert far.tolist() == [True, True, False, False, False]
+    """AS5. A negative variance, which their bias correction makes, has no root: nothing is an outlier there."""
+    far = outlier(np.array([2.01, -2.01, 1.99, 0.0, 5.0, 1e-9, 0]), np.array([1.0, 1, 1, 0, -1, 0, 0]))
+    assert far.tolist() == [True, True, False, False, False, True, False]
 
 
-@pytest.mark.parametrize(("E_s", "tau"), [(0.0, 2.5), (1.0, 2.0)])
-def test_an_outlier_cuts_a_long_memory_to_2_5_and_lengthens_a_short_one_by_one(E_s, tau):
-    """(18)-(25) in one coordinate, n = 10 after zeros, τ = 50: without the outlier 51 for E[s] = 0, and 1, so 1.5, for
-    E[s]² = E[s²]; to 1e-5, some ε. E[k s] = 1e6 makes α negative, -2 by its bound; and r = √(A + c²) > 1."""
-    state = dict.fromkeys(AdaSecant.FIRST, 0.0) | {
-        "E_nn": 1.0, "E_kk": 1.0, "E_ss": 1.0, "E_s": E_s, "E_ks": 1e6, "A": 99.0, "tau": 50.0, "tau_last": 50.0,
-    }  # fmt: skip
+def after(n, s, /, alpha_clip=25.0, **before):
+    """The move, the rate, and the averages of AdaSecant in one coordinate; before it all that are not given are 0."""
+    state = dict.fromkeys(AdaSecant.FIRST, 0.0) | {"tau_last": np.inf} | before
     arrays = [np.array([value]) for value in state.values()]
-    d, alpha, *after = AdaSecant.lines(np.array([10.0]), np.array([E_s]), np.inf, 2.0, *arrays)
-    after = dict(zip(AdaSecant.FIRST, after, strict=True))
+    d, alpha, *averages = AdaSecant.lines(np.array([n]), np.array([s]), np.inf, alpha_clip, *arrays)
+    return d[0], alpha[0], {name: value[0] for name, value in zip(AdaSecant.FIRST, averages, strict=True)}
+
+
+def test_one_step_of_the_authors_lines_by_hand():
+    """Adasecant, (13)-(21). s = 3, k = 2 with memory 2; then n = 5, k = 4 with memory 4; π = 1/2. Binary fractions, so
+
+    1e-15, but for γ = √16/(√4 + 1e-6) = 2 and E + ε, 1e-6.
+    """
+    state = {"n": 1.0, "k": 2.0, "c": 2.0, "pi": 0.5, "tau": 4.0, "tau_last": 2.0, "num": 16.0, "den": 4.0, "A": 12.0}
+    state |= {"E_s": 1.0, "E_ss": 7.0, "E_ks": 2.0, "E_n": 4.0, "E_nn": 9.0, "E_k": 8.0, "E_kk": 16.0}
+    d, alpha, averages = after(5.0, 3.0, **state)
+    exact = {"E_s": 2.0, "E_ss": 8.0, "E_ks": 4.0, "E_n": 4.25, "E_nn": 13.0, "E_k": 7.0, "E_kk": 16.0, "pi": 0.375}
+    for name, value in exact.items():
+        np.testing.assert_allclose(averages[name], value, rtol=1e-15, err_msg=name)
+    m = 4.25 / 0.625
+    num, den = 12 + ((5 - 2) * (2 - m)) ** 2 / 4, 3 + ((m - 5) * (2 - m)) ** 2 / 4
+    c, rate = (5 + 2 * m) / 3, np.sqrt(8 / 16) - 4 / 16
+    assert [averages[name] for name in ("n", "k", "tau_last")] == [5, 4, 4]
+    np.testing.assert_allclose([averages["num"], averages["den"], averages["c"]], [num, den, c], rtol=1e-6)
+    np.testing.assert_allclose(
+        [averages["A"], alpha, d], [12 + c * c, rate, -rate * c / np.sqrt(12 + c * c)], rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize(("E_s", "tau"), [(0.0, 2.5), (0.5, 2.5), (1.0, 2.0)])
+def test_an_outlier_cuts_a_long_memory_to_2_5_and_lengthens_a_short_one_by_one(E_s, tau):
+    """AS5, (22)-(25). One coordinate, n = 10 after zeros, τ = 50: without the outlier 51 for E[s] = 0, 38.5 for
+
+    E[s]² = E[s²]/4, and 1, so 1.5, for E[s]² = E[s²]; to 1e-5, some ε. No more than 1e7.
+    """
+    state = {"E_nn": 1.0, "E_kk": 1.0, "E_ss": 1.0, "E_s": E_s, "tau": 50.0}
+    np.testing.assert_allclose(after(10.0, E_s, **state)[2]["tau"], tau, rtol=1e-5)
+    np.testing.assert_allclose(after(0.0, E_s, **state)[2]["tau"], {0: 51, 0.5: 38.5, 1: 1.5}[E_s], rtol=1e-5)
+    assert after(0.0, 0.0, **state | {"E_s": 0.0, "tau": 1e7})[2]["tau"] == 1e7
+
+
+def test_a_rate_may_be_negative_down_to_its_bound():
+    """Adasecant, (20). E[k s] = 1e6 makes it -2; r = 1 while √A < 1."""
+    d, alpha, averages = after(0.01, 0.0, 2.0, E_ss=1.0, E_kk=1.0, E_ks=1e6, tau=50.0)
     assert alpha == -2
-    np.testing.assert_allclose(d, 2 * after["c"] / np.sqrt(99 + after["c"] ** 2), rtol=1e-14)
-    np.testing.assert_allclose(after["tau"], tau, rtol=1e-5)
+    assert d == 2 * averages["c"] != 0
+
+
+@pytest.mark.parametrize("of", ["n", "k"])
+@pytest.mark.parametrize("deviation", [-2.02, -1.98, 1.98, 2.02])
+def test_outliers_deviate_from_averages_that_are_freed_of_their_bias(of, deviation):
+    """AS5, (14), (23). π = 1/2, E[z] = 1/2, E[z²] = 1: mean 1, variance 2 - 1, of n and of k = n - n_last, one of which
+
+    deviates; the corrected gradient, γ = 1, is nearer. τ = 1e6: this step hardly changes them. With E[z²] = 0.45
+    the variance is -0.1.
+    """
+    z = {"n": 1.0, "k": 1.0, of: 1 + deviation}
+    state = {"n": z["n"] - z["k"], "E_n": 0.5, "E_nn": 1.0, "E_k": 0.5, "E_kk": 1.0, "pi": 0.5, "tau": 1e6, "E_ss": 1.0}
+    state |= {"num": 1.0, "den": 1.0}
+    far, undefined = (after(z["n"], 0.0, **state | wide)[2]["tau"] for wide in ({}, {f"E_{of}{of}": 0.45}))
+    assert far == (2.5 if abs(deviation) > 2 else 1e6 + 1 + EPS)
+    assert undefined == 1e6 + 1 + EPS
 
 
 # --- as the thesis ran it ------------------------------------------------------------------------------------------
 
 
 def test_the_thesis_takes_plain_steps_for_an_epoch_and_then_rates_times_uncorrected_gradients():
-    """Four steps of the 12 rows in batches of 3, then d = -α g with the rates it reports; its twin differs by then."""
+    """AdaSecantThesis. Four steps of the 12 rows in batches of 3, then d = -α g with the rates it reports; its twin
+    differs by then."""
     total = problem("least-squares")
     runs = [
         trajectory(kind(), FiniteSum(total, Shuffled(12, 3)), total.x0, 8)
@@ -424,7 +542,8 @@ def test_the_thesis_takes_plain_steps_for_an_epoch_and_then_rates_times_uncorrec
 
 
 def test_small_moves_are_never_forgotten_by_the_thesis_memory():
-    """E[s]²/(E[s²] + 1e-7) is nearly 0 for moves of 1e-6, whatever they do: τ grows by one; in theory τ = 1.5."""
+    """AdaSecantThesis. E[s]²/(E[s²] + 1e-7) is nearly 0 for moves of 1e-6, whatever they do: τ grows by one; in theory
+    τ = 1.5."""
     arguments = [np.array([z]) for z in (1.0, 1.0, 2.0, 1.0, 1.0, 2.0, 1e-6, 1e-12, 8.0)]
     assert AdaSecantTheory.remember(*arguments, AdaSecantTheory.TINY) == 1.5
     assert 8.999 < AdaSecantThesis.remember(*arguments, AdaSecantThesis.TINY) < 9

@@ -58,7 +58,7 @@ every_scaled_rule = pytest.mark.parametrize("kind", SCALED)
     ],
 )
 def test_three_steps_by_hand_on_one_parabola(rule, iterates):
-    """f = 2x² from 1, with the default eps; 12 digits are given."""
+    """AdaGrad, AdaDelta, RMSProp, Adam and its kin on f = 2x² from 1, with the default eps; 12 digits are given."""
     x = trajectory(rule, parabola(4.0), np.ones(1), 3).x[1:, 0]
     np.testing.assert_allclose(x, iterates, rtol=1e-12, atol=0.6e-12)
 
@@ -73,13 +73,13 @@ def test_the_defaults_are_those_of_pytorch():
 
 
 def test_momentum_after_the_division_by_hand():
-    """g = 3, 4, rho = 0 divides each gradient by itself: b = 1, 1.5, 1.75 with mu = 1/2, and keeps mu of each step."""
-    rule = RMSPropMomentum(0.5, 0.0, rho=0.0, mu=lambda t: [0.9, 0.5, 0.25][t])
+    """RMSPropMomentum. g = 3, 4, 5, rho = 0 divides each by itself: b = 1, 1.5, 1.375 with mu = 0.9, 1/2, 1/4."""
+    rule = RMSPropMomentum(0.5, 0.0, rho=0.0, mu=lambda t: [0.9, 0.5, 0.25, 0.75][t])
     assert displacements(rule, [3, 4, 5])[0][:, 0].tolist() == [-0.5, -0.75, -0.6875]
 
 
 def test_constants_stand_inside_and_outside_the_root_as_they_are_called():
-    """g = 4, lr = 1. AdaGrad starts from v_init."""
+    """AdaGrad, RMSPropMomentum, RMSPropCentered: g = 4, lr = 1. The first starts from v_init."""
     for rule, divisor in [
         (AdaGrad(1.0, 0.5, 9.0), 5.5),
         (AdaGrad(1.0, 0.5, 0.0, 33.0), 7.5),
@@ -101,10 +101,12 @@ def test_constants_stand_inside_and_outside_the_root_as_they_are_called():
 
 @every_rule
 def test_the_displacement_is_eta_times_the_gradient_or_its_average(kind):
-    """For Adam and its kin that is m, corrected or not; with a schedule, it is the rate of this very step."""
+    """AdaDelta, RMSPropMomentum, CUSAdam, and all the others. For Adam and its kin that is m, corrected or not; with a
+    schedule, it is the rate of this very step, 0.5/(t + 1), times what lr = 1 would give."""
     rule = kind(lambda t: 0.5 / (t + 1))
     g = np.stack([np.cos(SQUARES[:20]), 10 * np.sin(SQUARES[:20])], axis=1)
     d, eta = displacements(rule, g)
+    np.testing.assert_allclose(eta, 0.5 / np.arange(1, 21)[:, None] * displacements(kind(1.0), g)[1], rtol=1e-12)
     along = g
     if isinstance(rule, Adam):
         along = np.array([sum(0.1 * 0.9 ** (t - s) * g[s] for s in range(t + 1)) for t in range(20)])
@@ -160,7 +162,7 @@ def test_at_the_solution_nothing_moves_even_without_eps(kind):
 
 @every_scaled_rule
 def test_a_gradient_whose_square_is_lost_does_not_make_a_step_infinite(kind):
-    """1e-30 squared is 0 in float32; without eps the rate is 0 then, and with it the step is less than 1e-20."""
+    """AD10. 1e-30 squared is 0 in float32; without eps the rate is 0 then, and with it the step is less than 1e-20."""
     g = np.float32([1e-30])
     for eps in (0.0, 1e-8):
         rule, oracle = kind(0.1, eps), Function(lambda x: (0.0, g))
@@ -169,13 +171,21 @@ def test_a_gradient_whose_square_is_lost_does_not_make_a_step_infinite(kind):
         assert abs(rule.step(x, oracle)[0]) <= 1e-20
 
 
+@every_rule
+def test_where_the_square_of_a_gradient_overflows_the_coordinate_rests_for_ever(kind):
+    """From 1.3e154 on; the others go on."""
+    x = trajectory(kind(), Scripted([[1e200, 1.0], *[[1.0, 1.0]] * 9]), np.ones(2), 10).x
+    assert (x[:, 0] == 1).all()
+    assert (np.diff(x[:, 1]) < 0).all()
+
+
 # --- AdaGrad -------------------------------------------------------------------------------------------------------
 
 
 @settings(max_examples=50, deadline=None)
 @given(gradients)
 def test_adagrad_lemma_for_any_gradients(g):
-    """AD1: sum_t g_t²/sqrt(v_t) <= 2 sqrt(v_T), and the rates never grow. Duchi, Hazan, Singer 2011, Lemma 4."""
+    """AD1. Duchi, Hazan, Singer 2011. sum_t g_t²/sqrt(v_t) <= 2 sqrt(v_T), and the rates never grow."""
     d, eta = displacements(AdaGrad(1.0, 0.0), g)
     assert (-(d * g).sum(axis=0) <= 2 * np.sqrt((g * g).sum(axis=0)) * (1 + 1e-12)).all()
     moved = np.cumsum(g * g, axis=0) > 0  # before its first gradient a coordinate has rate 0
@@ -184,20 +194,22 @@ def test_adagrad_lemma_for_any_gradients(g):
 
 @pytest.mark.parametrize(("g", "tightness"), [(np.ones(10_000), 0.99), (SQUARES[:100], 0.97)])
 def test_adagrad_lemma_is_nearly_met_by_constants_and_by_growing_gradients(g, tightness):
-    """AD1: of T constants, by 1 - 0.73/sqrt(T)."""
+    """AD1. Of T constants, by 1 - 0.73/sqrt(T)."""
     d, _ = displacements(AdaGrad(1.0, 0.0), g)
     assert tightness <= -(d[:, 0] @ g) / (2 * sqrt(g @ g)) <= 1
 
 
 def test_adagrad_regret_on_a_box():
-    """AD1: at most sqrt(2) D sum_i sqrt(sum_t g_ti²) with lr = D/sqrt(2), D = 2. Duchi, Hazan, Singer 2011, Thm 5."""
+    """AD1. Duchi, Hazan, Singer 2011. At most sqrt(2) D sum_i sqrt(sum_t g_ti²) with lr = D/sqrt(2), D = 2."""
     run = trajectory(AdaGrad(sqrt(2), 0.0), Constrained(adversary([1, 10, 0.1]), Box(-1, 1)), np.ones(3), 2000)
     bound = 2 * sqrt(2) * np.sqrt((run.g**2).sum(axis=0)).sum()
     assert 0.3 * bound <= regret(run.x, run.g) <= bound
 
 
 def test_adagrad_regret_and_average_iterate_in_one_dimension():
-    """AD2, whose scalar rule is AdaGrad here: D = 10, lr = D/sqrt(2), mean |a x - b| on [-5, 5], every t <= 1000."""
+    """AD2. Streeter & McMahan 2010; Orabona 2019. The scalar rule is AdaGrad in one dimension: D = 10, lr = D/sqrt(2),
+    mean |a x - b| on [-5, 5]. Gap of the average iterate, and regret against x*, at every t <= 3000; 1e-14 at t = 100.
+    """
     a = np.cos(1.7 * np.arange(1, 16))
     b = a * 0.8 + 0.3 * np.cos(5.0 * np.arange(15))
 
@@ -209,13 +221,16 @@ def test_adagrad_regret_and_average_iterate_in_one_dimension():
     f_star = min(lad([kink])[0] for kink in kinks)
     x_star = min(kinks, key=lambda kink: lad([kink])[0])
     assert abs(x_star) < 5
-    run = trajectory(AdaGrad(10 / sqrt(2), 0.0), Constrained(Function(lad), Box(-5, 5)), np.array([-5.0]), 1000)
-    t, G = np.arange(1, 1001), np.abs(a).mean()
+    run = trajectory(AdaGrad(10 / sqrt(2), 0.0), Constrained(Function(lad), Box(-5, 5)), np.array([-5.0]), 3000)
+    t, G = np.arange(1, 3001), np.abs(a).mean()
     means = np.cumsum(run.x[:-1, 0]) / t
     assert all(lad([mean])[0] - f_star <= sqrt(2) * 10 * G / sqrt(k) for mean, k in zip(means, t, strict=True))
     linear = np.cumsum(run.g[:, 0] * (run.x[:-1, 0] - x_star))
     assert (linear <= sqrt(2) * 10 * np.sqrt(np.cumsum(run.g[:, 0] ** 2))).all()
-    assert abs(displacements(AdaGrad(10 / sqrt(2), 0.0), [2.0] * 100)[1][-1, 0] - 10 / (20 * sqrt(2))) <= 1e-14
+    assert (np.diff(run.eta[:, 0]) <= 0).all()
+    d, eta = displacements(AdaGrad(10 / sqrt(2), 0.0), [2.0] * 100)
+    assert abs(eta[-1, 0] - 10 / (20 * sqrt(2))) <= 1e-14
+    assert abs(d[-1, 0] + 2 * 10 / (20 * sqrt(2))) <= 2e-14
 
 
 @every_rule
@@ -232,12 +247,20 @@ def test_without_eps_the_scale_of_each_coordinate_does_not_matter(kind):
 
 @every_scaled_rule
 def test_eps_spoils_the_scale_of_the_loss(kind):
-    """AD10: with eps = 1e-8, 2^-30 times the loss changes the path by 1e-3 of it at least. 50 steps, IV's quadratic."""
+    """AD10. Kingma & Ba 2015; Sasse section 2.3. 50 steps on a quadratic, and on 2^k times it: with eps = 0 the path is
+
+    the same, bit for bit, k = 20 and -30. With eps = 1e-8 k = -30 changes it by 1e-3 of its length at least.
+    """
     problem = problems.quadratic_exact()
-    small = Function(lambda x: tuple(2.0**-30 * part for part in problem(x)))
-    for eps, least, most in ((0.0, 0.0, 0.0), (1e-8, 1e-3, np.inf)):
-        one, other = (trajectory(kind(0.01, eps), oracle, problem.x0, 50).x for oracle in (problem, small))
-        assert least <= np.abs(one - other).max() / np.abs(one - one[0]).max() <= most
+
+    def path(eps, k):
+        scaled = Function(lambda x: tuple(2.0**k * part for part in problem(x)))
+        return trajectory(kind(0.01, eps), scaled, problem.x0, 50).x
+
+    assert np.array_equal(path(0.0, 0), path(0.0, 20))
+    assert np.array_equal(path(0.0, 0), path(0.0, -30))
+    one, other = path(1e-8, 0), path(1e-8, -30)
+    assert np.abs(one - other).max() >= 1e-3 * np.abs(one - one[0]).max()
 
 
 # --- RMSProp -------------------------------------------------------------------------------------------------------
@@ -245,25 +268,30 @@ def test_eps_spoils_the_scale_of_the_loss(kind):
 
 @pytest.mark.parametrize("rho", [0.9, 0.99])
 def test_rmsprop_never_steps_further_than_at_first(rho):
-    """AD5: |d_t| <= lr/sqrt(1 - rho), with equality at t = 1: no bias correction. g = cos(t²) 10^(t mod 5)."""
+    """AD5. Tieleman & Hinton 2012. |d_t| <= lr/sqrt(1 - rho), with equality at t = 1: no bias correction.
+
+    g = cos(t²) 10^(t mod 5), 1000 steps.
+    """
     d, _ = displacements(RMSProp(0.1, 0.0, rho=rho), np.cos(SQUARES) * 10.0 ** (np.arange(1000) % 5))
     ratio = np.abs(d[:, 0]) * sqrt(1 - rho) / 0.1
-    assert abs(ratio[0] - 1) <= 1e-13
-    assert ratio.max() <= 1 + 1e-13
+    assert len(ratio) == 1000
+    assert abs(ratio[0] - 1) <= 1e-14
+    assert ratio.max() <= 1 + 1e-14
 
 
 def test_rmsprop_with_its_bias_corrected_is_adam_without_momentum():
-    """EQ1: v over 1 - b2^t makes the step sqrt(1 - b2^t) times as long. 30 gradients cos(t²), eps = 0."""
+    """EQ1. v over 1 - b2^t makes the step sqrt(1 - b2^t) times as long. 30 gradients cos(t²), eps = 0."""
     g = np.cos(SQUARES[:30])
     adam, _ = displacements(Adam(0.1, 0.0, beta1=0.0, beta2=0.99), g)
     rmsprop, _ = displacements(RMSProp(0.1, 0.0, rho=0.99), g)
-    np.testing.assert_allclose(adam, rmsprop * np.sqrt(1 - 0.99 ** np.arange(1, 31))[:, None], rtol=1e-13)
+    np.testing.assert_allclose(adam, rmsprop * np.sqrt(1 - 0.99 ** np.arange(1, 31))[:, None], rtol=1e-14)
 
 
 @settings(max_examples=50, deadline=None)
 @given(gradients, st.sampled_from([0.0, 0.5, 0.99]))
 def test_the_centred_form_divides_by_the_variance(g, rho):
-    """v is the average of g² less the square of the average of g; 1e-12 of the former, where the difference cancels."""
+    """RMSPropCentered. v is the average of g² less the square of the average of g; 1e-12 of the former, where the
+    difference cancels."""
     rule = RMSPropCentered(0.1, 1e-4, rho=rho)
     displacements(rule, g)
     weights = (1 - rho) * rho ** np.arange(len(g))[::-1]
@@ -274,7 +302,8 @@ def test_the_centred_form_divides_by_the_variance(g, rho):
 
 
 def test_under_a_constant_gradient_the_variance_vanishes_and_never_falls_below():
-    """v - m² itself would: its rounding is 1e-16 of v, with either sign. What remains in the divisor is eps."""
+    """RMSPropCentered. v - m² itself would: its rounding is 1e-16 of v, with either sign. What remains in the divisor
+    is eps."""
     g = np.full(2000, 3.7)
     rule = RMSPropCentered(0.1, 1e-2, rho=0.9)
     d, eta = displacements(rule, g)
@@ -295,7 +324,7 @@ QUARTIC = Function(lambda x: (((x - 1) ** 4 / 4 + x**2)[0], (x - 1) ** 3 + 2 * x
 
 
 def test_adadelta_steps_are_bounded_by_the_steps_before():
-    """AD6: the first is sqrt(eps) g / sqrt((1 - rho) g² + eps), and |d_t| <= RMS[d]_(t-1) / sqrt(1 - rho).
+    """AD6. Zeiler 2012. The first is sqrt(eps) g / sqrt((1 - rho) g² + eps), and |d_t| <= RMS[d]_(t-1) / sqrt(1 - rho).
 
     The first to 1e-12; a gradient a million times the past meets the bound to 1e-6.
     """
@@ -311,10 +340,9 @@ def test_adadelta_steps_are_bounded_by_the_steps_before():
 
 
 def test_adadelta_is_in_units_of_x_and_ignores_those_of_the_loss():
-    """AD6: with eps_u/s² and eps_root c² s², the path on c f(s x) is x/s bit for bit; with Zeiler's one eps it is not.
-
-    f = (x - 1)⁴/4 + x² from 3, 300 steps, s = 2^-3, c = 2^6. With eps left alone c moves the path by 1e-9 of it at
-    least, s by 1e-1: near the start the step is as long as sqrt(eps_u).
+    """AD6. Zeiler 2012 section 3.2. With eps_u/s² and eps_root c² s², the path on c f(s x) is x/s bit for bit; with
+    Zeiler's one eps it is not. f = (x - 1)⁴/4 + x² from 3, 300 steps, s = 2^-3, c = 2^6. With eps left alone c moves
+    the path by 1e-9 of its length at least, s by 1e-1: near the start the step is as long as sqrt(eps_u).
     """
     s, c, x0 = 2.0**-3, 2.0**6, np.array([3.0])
 
@@ -325,12 +353,13 @@ def test_adadelta_is_in_units_of_x_and_ignores_those_of_the_loss():
     plain = path(AdaDelta(), 1.0, 1.0)
     assert np.array_equal(path(AdaDelta(eps_root=1e-6 * s**2, eps_u=1e-6 / s**2), 1.0, s), plain)
     assert np.array_equal(path(AdaDelta(eps_root=1e-6 * c**2), c, 1.0), plain)
-    assert np.abs(path(AdaDelta(), c, 1.0) - plain).max() >= 1e-9
-    assert np.abs(path(AdaDelta(), 1.0, s) - plain).max() >= 0.1
+    length = np.abs(plain - plain[0]).max()
+    assert np.abs(path(AdaDelta(), c, 1.0) - plain).max() >= 1e-9 * length
+    assert np.abs(path(AdaDelta(), 1.0, s) - plain).max() >= 0.1 * length
 
 
 def test_adadelta_remembers_its_displacements_without_lr():
-    """PyTorch's reading: lr = 1/2 halves the steps, on the same gradients, and changes nothing else."""
+    """AD6, in PyTorch's reading: lr = 1/2 halves the steps, on the same gradients, and changes nothing else."""
     g = np.cos(SQUARES[:30])
     assert np.array_equal(displacements(AdaDelta(0.5), g)[0], displacements(AdaDelta(), g)[0] / 2)
 
@@ -340,7 +369,7 @@ def test_adadelta_remembers_its_displacements_without_lr():
 
 @every_rule
 def test_with_a_falling_lr_every_rule_of_the_family_finds_the_optimum_of_a_quadratic(kind):
-    """Condition 70, 1500 steps, lr falling to 1e-3 of its start; the gap falls below 1e-5 of what it was."""
+    """Condition 70, 600 steps, lr falling to 1e-3 of its start; the gap falls below 1e-6 of what it was."""
     problem, lr = PROBLEMS["quadratic-exact"](), {AdaDelta: 30.0, AdaGrad: 3.0}.get(kind, 0.3)
-    x = trajectory(kind(lambda t: lr * 1e-3 ** (t / 1500)), problem, problem.x0, 1500).x[-1]
-    assert problem.value(x) - problem.f_star <= 1e-5 * (problem.value(problem.x0) - problem.f_star)
+    x = trajectory(kind(lambda t: lr * 1e-3 ** (t / 600)), problem, problem.x0, 600).x[-1]
+    assert problem.value(x) - problem.f_star <= 1e-6 * (problem.value(problem.x0) - problem.f_star)

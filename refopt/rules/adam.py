@@ -53,9 +53,9 @@ Cost
     One gradient a step. Memory: m and v; w too in AMSGrad. No host synchronisation.
 
 Differs from the paper / from the authors' code in
-    Reddi et al. have no ε. Sasse's eq. 2.17, |d| ≲ lr, is no bound, and eqs. 2.20 and A.5, d → 0, are wrong: see above.
-    CUS-Adam with AMSGrad, which the thesis' code allows, is AMSGrad with the warmed-up lr. CLR-Adam there is
-    Adam(Cycle(1e-4, 0.03, n)), by a scheduler of its own: see `schedules`.
+    Reddi et al. have no ε. Sasse's eq. 2.18 omits ε, Algorithm 2.2 has it; eq. 2.17, |d| ≲ lr, is no bound, and eqs.
+    2.20 and A.5, d → 0, are wrong: see above. CUS-Adam with AMSGrad, which the thesis' code allows, is AMSGrad with
+    the warmed-up lr. CLR-Adam there is Adam(Cycle(1e-4, 0.03, n)), by a scheduler of its own: see `schedules`.
 
 References
     D. P. Kingma, J. Ba 2015, Adam, arXiv:1412.6980. L. Balles, P. Hennig 2018, Dissecting Adam, arXiv:1705.07774.

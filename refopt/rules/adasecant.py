@@ -101,10 +101,11 @@ Differs from the paper / from the authors' code in
     algorithms disagree: a is g - g_last (eq. 2.36, here), its negative (item 4), or g - g' (Algorithm 3.1); the first
     a is 0 in the code (here), g in Algorithm 2.3; (8) comes after (7) in the text (here, from the new averages),
     before it in both algorithms. The first s, -g̃, is the text's. 0/0 is 0; 1 + γ = 0 gives γ = 0. Gradients are not
-    normalised in (1)-(8): Sasse saw no effect. In (12) the authors feed q with |n|², not |g|²; it is kept: q forgets
-    the first |g|² in some hundred steps, and where it settles |n|² = |g|, not 1. Their `decay` has no effect, and
-    skipping of non-finite gradients is the loop's task here. A coordinate whose gradient is always 0 moves by about ε,
-    since E[n] starts at ε; padding between blocks stays 0. As Sasse's own code ran: `authors.AdaSecantThesis`.
+    normalised in (1)-(8): Sasse saw no effect. (These follow the thesis; the papers of 2014 and 2017 were not
+    compared.) In (12) the authors feed q with |n|², not |g|²; it is kept: q forgets the first |g|² in some hundred
+    steps, and where it settles |n|² = |g|, not 1. Their `decay` has no effect, and skipping of non-finite gradients is
+    the loop's task here. A coordinate whose gradient is always 0 moves by about ε, since E[n] starts at ε; padding
+    between blocks stays 0. As Sasse's own code ran: `authors.AdaSecantThesis`.
 
 References
     C. Gulcehre, J. Sotelo, M. Moczulski, Y. Bengio 2017, A robust adaptive stochastic gradient method for deep

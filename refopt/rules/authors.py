@@ -11,8 +11,7 @@ Departures without a class, because a wrapper, a field or the loop makes them, o
     SLS       Trials move the running statistics of batch norm, and reseed the generator so that dropout masks agree;
               here both follow the draw. Parameter groups are searched one after another.
     NTLR      A NaN stays in the rate for ever. The README has γ = 0.25, p = 0.33; whether the published curves had
-    guard
-              and cap is unknown.
+              guard and cap is unknown.
     Liang     The code's τ_0 is 1, and its T counts steps, 400 unless given. Weight decay is written into the gradient.
     AdaSecant If the total norm is not finite, the code steps along 0.1 times the parameters.
     Thesis    Row i of a log holds the rate of step i + 1. Runs of random rate never advance their scheduler, so μ = 0.9
