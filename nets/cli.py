@@ -131,6 +131,7 @@ class Eval:
         path = self.checkpoint / "checkpoint.npz" if self.checkpoint.is_dir() else self.checkpoint
         saved = Checkpoint.load(path)
         net, _oracle, theta, parts = setup(replace(Options.saved(saved.settings), device="cpu"))
+        net.restore(saved.buffers)
         print(f"{saved.settings['rule']} after {saved.step} steps")
         for name, part in parts.items():
             loss, accuracy = net.evaluate(np.asarray(saved.theta, theta.dtype), *part)

@@ -97,7 +97,10 @@ class Layout:
         return f.data, gradient
 
     def save(self, path: str | os.PathLike[str], theta: Array) -> None:
-        """Write theta (n,) to `path` as .npz, one array per parameter, by name; a file there is replaced in one go."""
+        """Write theta (n,) to `path` as .npz, one array per parameter, by name; a file there is replaced in one go.
+
+        Running statistics are no parameters: a checkpoint has both.
+        """
         arrays = {name: to_host(view) for name, view in self.views(theta).items()}
         with replacing(Path(path)) as file:
             np.savez(file, allow_pickle=False, **arrays)

@@ -1,72 +1,33 @@
-"""Layers: what a net is made of, and the laws of its initial weights.
+"""Layers: what a net is made of.
 
 A layer holds parameters, other layers and numbers, and is called as layer(x, mode). It keeps nothing
 between calls: the arrays of its parameters are bound to views of theta by `flat.Layout`, and everything
-random is a function of `mode`.
+random is a function of `mode`. The one exception is what batch norm remembers for evaluation: its buffers, which
+move only in a call whose mode says so.
 
-Shapes: N batch, D inputs, K outputs; images are (N, H, W, C).
+Layers of images are in `image_layers`. Shapes: N batch, D inputs, K outputs; images are (N, H, W, C).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from refopt.arrays import Array, namespace
 
 from . import ops
+from .initial import he_normal, zeros
 from .tensor import Initial, Parameter, Tensor
-
-# --- initial weights: law(generator, shape, fan_in, fan_out) -> float64 array of that shape, on the host -------------
-
-
-def he_normal(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int, fan_out: int) -> np.ndarray:
-    """N(0, 2 / fan_in): keeps the size of signals through ReLU layers (He et al. 2015, eq. 10, arXiv:1502.01852)."""
-    return rng.normal(0.0, math.sqrt(2 / fan_in), shape)
-
-
-def glorot_uniform(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int, fan_out: int) -> np.ndarray:
-    """U(-a, a), a = sqrt(6 / (fan_in + fan_out)): between both directions of signals (Glorot & Bengio 2010, eq. 16)."""
-    a = math.sqrt(6 / (fan_in + fan_out))
-    return rng.uniform(-a, a, shape)
-
-
-def glorot_normal(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int, fan_out: int) -> np.ndarray:
-    """N(0, 2 / (fan_in + fan_out)): the variance of `glorot_uniform` (Glorot & Bengio 2010, eq. 12)."""
-    return rng.normal(0.0, math.sqrt(2 / (fan_in + fan_out)), shape)
-
-
-def lecun_normal(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int, fan_out: int) -> np.ndarray:
-    """N(0, 1 / fan_in): unit variance in, unit variance out (LeCun, Bottou, Orr & Müller, Efficient BackProp, 4.6)."""
-    return rng.normal(0.0, math.sqrt(1 / fan_in), shape)
-
-
-def torch_uniform(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int, fan_out: int) -> np.ndarray:
-    """U(-a, a), a = 1 / sqrt(fan_in): what PyTorch gives weights and biases unless told otherwise.
-
-    Its source says kaiming_uniform(a=sqrt(5)) for the weight: a bound of sqrt(6 / ((1 + 5) fan_in)), the
-    same. The variance is 1 / (3 fan_in), a sixth of He's.
-    """
-    a = math.sqrt(1 / fan_in)
-    return rng.uniform(-a, a, shape)
-
-
-def zeros(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int, fan_out: int) -> np.ndarray:
-    """0 everywhere: the usual start of a bias."""
-    return np.zeros(shape)
-
-
-# --- layers ----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Mode:
-    """How a forward call is meant: everything it depends on besides x and theta.
+    """How a forward call is meant: everything it depends on besides x and theta, and in evaluation the buffers.
 
-    Two calls with equal modes give bit-equal answers, so a mask belongs to the draw, not to the call.
+    Two calls of training with equal modes give bit-equal answers, so a mask belongs to the draw, not to the call.
     """
 
     train: bool = False
@@ -77,6 +38,10 @@ class Mode:
     """Number of the mini-batch draw the call belongs to, >= 0."""
     path: tuple[int, ...] = ()
     """Which layer is asked, by its place in the net: layers at different places get different masks."""
+    update: bool = False
+    """Whether running statistics move: true for one call after each draw."""
+    engine: Any = field(default=None, compare=False, repr=False)
+    """What computes the hot operations in their fast form; None computes them by their plain text."""
 
     def inside(self, k: int) -> Mode:
         """Return the mode for the k-th layer of the one this mode is for."""
@@ -85,6 +50,8 @@ class Mode:
 
 class Layer:
     """A function of x with parameters: those of its attributes that are parameters or layers, in order of assignment.
+
+    Attributes that are tensors, but no parameters, are buffers: what it remembers from one call to the next.
 
     Several layers in one attribute are a `Sequential`, not a list. A layer that calls others hands the k-th of them
     `mode.inside(k)`.
@@ -100,12 +67,18 @@ class Layer:
 
     def parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Yield (name, parameter) in order; a parameter of a part is named part.name."""
+        return ((name, part) for name, part in self._tensors() if isinstance(part, Parameter))
+
+    def buffers(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield (name, buffer) in order, likewise."""
+        return ((name, part) for name, part in self._tensors() if not isinstance(part, Parameter))
+
+    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
         for name, part in self.parts().items():
-            if isinstance(part, Parameter):
+            if isinstance(part, Tensor):
                 yield name, part
             elif isinstance(part, Layer):
-                for inner, parameter in part.parameters():
-                    yield f"{name}.{inner}", parameter
+                yield from ((f"{name}.{inner}", tensor) for inner, tensor in part._tensors())
 
 
 class Linear(Layer):

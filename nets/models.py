@@ -1,4 +1,4 @@
-"""Multilayer perceptrons: the general one, and those of the source papers.
+"""Multilayer perceptrons, the general one and those of the source papers; and the names of all nets.
 
 Images may come as (N, H, W, C): the first layer flattens them. The net returns logits; the softmax is in the loss.
 """
@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 
-from .layers import Dropout, Flatten, Layer, Linear, ReLU, Sequential, he_normal, lecun_normal, torch_uniform, zeros
+from .cnn import alexnet, lenet, vgg11
+from .initial import he_normal, lecun_normal, torch_uniform, zeros
+from .layers import Dropout, Flatten, Layer, Linear, ReLU, Sequential
+from .resnet import imagenet_stem, resnet18, resnet34, resnet50, wrn_16_4
 from .tensor import Initial
 
 
@@ -72,5 +76,13 @@ MODELS: dict[str, Callable[[tuple[int, ...], int], Layer]] = {
     "mlp": small_mlp,
     "mlp-retsinas": retsinas_mlp,
     "mlp-liang": liang_mlp,
+    "lenet": lenet,
+    "alexnet": alexnet,
+    "vgg11": vgg11,
+    "resnet18": resnet18,
+    "resnet18-imagenet-stem": partial(resnet18, stem=imagenet_stem),
+    "resnet34": resnet34,
+    "resnet50": resnet50,
+    "wrn-16-4": wrn_16_4,
 }
 """By name: makes the net for samples of a shape (H, W, C) and a number of classes."""

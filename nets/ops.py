@@ -4,7 +4,7 @@ Notation: an operation computes y from its operands, f is the loss at the end of
 has the shape of y. A vjp turns g into df/d(operand); its equation stands in the docstring. Operands are
 `Tensor`s; the arrays behind them are read when the operation is called and never written to.
 
-Shapes: N batch, D inputs, K outputs.
+Shapes: N batch, D inputs, K outputs, C channels.
 """
 
 from __future__ import annotations
@@ -85,6 +85,60 @@ def sum(x: Tensor) -> Tensor:
     """Y = Σ x over all elements, 0-d.  df/dx = g, everywhere."""
     x_shape, xp = x.data.shape, namespace(x.data)
     return Tensor(x.data.sum(), (x, lambda g, out: xp.broadcast_to(g, x_shape)))
+
+
+def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, eps: float) -> tuple[Tensor, Array, Array]:
+    """Y = γ x̂ + β, x̂ = (x - μ) / σ, σ² = v + ε, with μ and v of each channel over the batch: returns (Y, μ, v).
+
+    x is (N, ..., C); μ, v, γ and β are (C,). Mean and variance run over the M values of a channel:
+
+        μ = (1/M) Σ xᵢ,   v = (1/M) Σ (xᵢ - μ)²,   so   dμ/dxⱼ = 1/M,   dσ/dxⱼ = (xⱼ - μ) / (M σ) = x̂ⱼ / M,
+
+        dx̂ᵢ/dxⱼ = (δᵢⱼ - 1/M) / σ - ((xᵢ - μ) / σ²) x̂ⱼ / M = (δᵢⱼ - 1/M - x̂ᵢ x̂ⱼ / M) / σ,
+
+    which is symmetric. Hence df/dx = (γ / σ) (g - mean(g) - x̂ mean(g x̂)), df/dγ = Σ g x̂, df/dβ = Σ g: no gradient
+    has a part along the two directions that x̂ does not depend on, a shift and a stretch of the channel.
+
+    Digits: first the mean, then the squares of what is left; the form mean(x²) - μ² would lose all of them where
+    |μ| >> σ. For the same reason one of its own values is subtracted from each channel beforehand: it is at most
+    sqrt(M) σ away from the mean, so nothing large is summed.
+    """
+    x_, gamma_, xp = x.data, gamma.data, namespace(x.data)
+    M = x_.size // x_.shape[-1]
+    near = x_[(0,) * (x_.ndim - 1)]
+    x_hat = x_ - near
+    mean = channel_sums(x_hat) / M
+    x_hat -= mean
+    variance = channel_sums(x_hat * x_hat) / M
+    sigma = xp.sqrt(variance + eps)
+    x_hat /= sigma
+
+    def dx(g: Array, out: Array | None) -> Array:
+        across = g - channel_sums(g) / M - x_hat * (channel_sums(g * x_hat) / M)
+        return xp.multiply(across, gamma_ / sigma, out=out)
+
+    y = Tensor(
+        x_hat * gamma_ + beta.data,
+        (x, dx),
+        (gamma, lambda g, out: channel_sums(g * x_hat, out)),
+        (beta, channel_sums),
+    )
+    return y, near + mean, variance
+
+
+def normalize(x: Tensor, mean: Array, variance: Array, gamma: Tensor, beta: Tensor, *, eps: float) -> Tensor:
+    """Y = γ (x - μ) / sqrt(v + ε) + β, with a mean μ and a variance v that are given, (C,): affine in x."""
+    xp = namespace(x.data)
+    x_hat = multiply(add(x, Tensor(-mean)), Tensor(1 / xp.sqrt(variance + eps)))
+    return add(multiply(x_hat, gamma), beta)
+
+
+def channel_sums(x: Array, out: Array | None = None) -> Array:
+    """Return the sums (C,) of an array (N, ..., C) over all axes but the last: over pixels, then over the batch.
+
+    In two stages since a GPU would do one sum over all of them almost serially; they round less, too.
+    """
+    return x.reshape(len(x), -1, x.shape[-1]).sum(axis=1).sum(axis=0, out=out)
 
 
 def _sum_to(g: Array, shape: tuple[int, ...]) -> Array:

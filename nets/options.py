@@ -13,6 +13,7 @@ from refopt.arrays import Array
 
 from .checkpoint import RunError
 from .data import load
+from .engine import Engine
 from .models import MODELS
 from .oracle import NetOracle
 
@@ -24,7 +25,8 @@ class Options:
     """What to train, on what, and where; the rule comes apart from it."""
 
     model: str = "mlp"
-    """The net: mlp, mlp-retsinas or mlp-liang; it takes its inputs and outputs from the data."""
+    """The net: mlp, mlp-retsinas, mlp-liang, lenet, alexnet, vgg11, resnet18, resnet18-imagenet-stem, resnet34,
+    resnet50 or wrn-16-4; it takes its inputs and outputs from the data."""
     data: str = "digits"
     """The data: digits (embedded), or mnist (looked for in the folder REFOPT_DATA, then downloaded)."""
     epochs: int = 20
@@ -48,7 +50,7 @@ class Options:
     ball: float | None = None
     """Radius of the ball around 0 in which the parameters are kept."""
     threads: int | None = None
-    """Threads of a matrix product; by default one while products are small, else one for each core."""
+    """Threads on a CPU; by default one for each core, and one for a single matrix product while these are small."""
 
     def __post_init__(self) -> None:
         for name, hint in get_type_hints(Options).items():
@@ -105,7 +107,8 @@ def setup(options: Options) -> Setup:
         parts["valid"] = (data.x_valid, data.y_valid)
     model = MODELS[options.model](data.x_train.shape[1:], data.classes)
     order = Shuffled(len(data.y_train), options.batch, options.seed, options.drop_last)
-    net = NetOracle(model, *parts["train"], order, seed=options.seed, xp=xp, dtype=dtype)
+    engine = Engine(options.threads) if xp is np else None
+    net = NetOracle(model, *parts["train"], order, seed=options.seed, xp=xp, dtype=dtype, engine=engine)
     oracle: Oracle = net
     if options.clip is not None:
         oracle = Clip(oracle, options.clip)

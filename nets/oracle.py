@@ -6,15 +6,17 @@ Shapes: theta (n,); a mini-batch of images (N, H, W, C) and labels (N,).
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from refopt import Oracle
-from refopt.arrays import Array, namespace, to_host
+from refopt.arrays import Array, all_finite, namespace, to_host
 from refopt.oracle import Order
 
+from .engine import Engine
 from .flat import Layout
 from .layers import Layer, Mode
 from .losses import softmax_cross_entropy
@@ -26,12 +28,17 @@ Loss = Callable[[Tensor, Array], Tensor]
 class NetOracle(Oracle):
     """The loss of a net on one mini-batch after another, as a function of its flat parameters.
 
+    Between two draws it is a pure function of them: dropout masks and batch statistics belong to the draw. What
+    evaluation needs besides, the running statistics of batch norm, moves once per draw, by the first answer after
+    it, and by no answer that is not finite: a sample that is refused leaves no trace.
+
     Parameters
     ----------
     model, loss : what to compute; the loss is a mean over the batch, its infimum is `f_star` = 0
     images, labels : (N, H, W, C) and (N,) on the host; they are moved to `xp`, images as `dtype`
     order : which samples the t-th mini-batch holds: `Shuffled(...)`
     seed : of the dropout masks, which follow the draw
+    engine : computes convolutions, batch norm and pooling in their fast form on a CPU; None by their plain text
     """
 
     f_star = 0.0
@@ -39,14 +46,16 @@ class NetOracle(Oracle):
 
     def __init__(
         self, model: Layer, images: Array, labels: Array, order: Order, *, loss: Loss = softmax_cross_entropy,
-        seed: int = 0, xp: ModuleType = np, dtype: Any = np.float32,
+        seed: int = 0, xp: ModuleType = np, dtype: Any = np.float32, engine: Engine | None = None,
     ):  # fmt: skip
-        self.model, self.loss, self.order, self.seed = model, loss, order, seed
+        self.model, self.loss, self.order, self.seed, self.engine = model, loss, order, seed, engine
         self.layout = Layout(model)
         self.blocks = self.layout.blocks
         self.images, self.labels = xp.asarray(images, dtype), xp.asarray(labels)
         self.steps_per_epoch = order.steps_per_epoch
         self.data_loss: Any = None
+        self.due: int | None = None  # the draw whose first answer is still to come
+        self.restore(self.buffers())  # onto the device, as `dtype`
         self.seek(0)
 
     @property
@@ -57,44 +66,66 @@ class NetOracle(Oracle):
     def draw(self) -> None:
         """Take the next mini-batch, and with it the next dropout masks."""
         self.seek(self.drawn + 1)
-        self.data_loss = None
+        self.due, self.data_loss = self.drawn, None
 
     def seek(self, position: int) -> None:
         """Go to the state after `position` draws; before the first it answers for the first mini-batch."""
         self.drawn = position
         t = max(position - 1, 0)
         index = namespace(self.labels).asarray(self.order(t))
-        self.batch = self.images[index], self.labels[index], Mode(train=True, seed=self.seed, draw=t)
+        self.batch = (
+            self.images[index],
+            self.labels[index],
+            Mode(train=True, seed=self.seed, draw=t, engine=self.engine),
+        )
         self.samples = len(index)
 
     def position(self) -> int:
         """How many mini-batches have been drawn."""
         return self.drawn
 
-    def _loss(self) -> Tensor:
+    def buffers(self) -> dict[str, Array]:
+        """Running statistics by name: arrays that are replaced, and never written to, when they move."""
+        return {name: buffer.data for name, buffer in self.model.buffers()}
+
+    def restore(self, buffers: dict[str, Array]) -> None:
+        """Go on with running statistics that `buffers` returned."""
+        for name, buffer in self.model.buffers():
+            buffer.data = namespace(self.images).asarray(buffers[name], self.images.dtype)
+
+    def _loss(self, update: bool = False) -> Tensor:
         images, labels, mode = self.batch
-        return self.loss(self.model(Tensor(images), mode), labels)
+        return self.loss(self.model(Tensor(images), replace(mode, update=update)), labels)
 
     def __call__(self, x):
         """Loss and gradient at x (n,); the first loss after a draw stays in `data_loss`, free of any penalty."""
-        f, g = self.layout.evaluate(x, self._loss)
-        if self.data_loss is None:
-            self.data_loss = f
+        if self.drawn != self.due:
+            return self.layout.evaluate(x, self._loss)
+        before = [(buffer, buffer.data) for _, buffer in self.model.buffers()]
+        f, g = self.layout.evaluate(x, lambda: self._loss(update=True))
+        self.due, self.data_loss = None, f
+        if before:
+            finite = namespace(x).isfinite(f) & all_finite(g)
+            for buffer, old in before:
+                buffer.data = namespace(x).where(finite, buffer.data, old)
         return f, g
 
     def value(self, x):
         self.layout.bind(x)
         return self._loss().data
 
-    def evaluate(self, x: Array, images: Array, labels: Array, batch: int = 1000) -> tuple[float, float]:
-        """Return mean loss and accuracy (share of right answers) of the net at x (n,), without dropout."""
+    def evaluate(self, x: Array, images: Array, labels: Array, batch: int = 256) -> tuple[float, float]:
+        """Return mean loss and accuracy (share of right answers) of the net at x (n,).
+
+        Without dropout, and with running statistics in place of a batch's.
+        """
         xp = namespace(x)
         self.layout.bind(x)
         totals = xp.zeros(2, np.float64)
         for start in range(0, len(labels), batch):
             part = slice(start, start + batch)
             answers = xp.asarray(labels[part])
-            logits = self.model(Tensor(xp.asarray(images[part], x.dtype)), Mode())
+            logits = self.model(Tensor(xp.asarray(images[part], x.dtype)), Mode(engine=self.engine))
             totals[0] += self.loss(logits, answers).data * len(answers)
             totals[1] += (logits.data.argmax(axis=1) == answers).sum()
         loss, accuracy = (to_host(totals) / len(labels)).tolist()

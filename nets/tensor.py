@@ -42,9 +42,11 @@ class Tensor:
     ----------
     grad : the gradient the last `backward` that met this leaf left there, else None; to be read only
     into : the array in which a leaf wants its gradient, or None for a new one
+    room : makes the array in which the operation behind a value wants its gradient, or None for any
+    whole : an array that holds `data` inside of a border of zeros, if there is one
     """
 
-    __slots__ = ("__weakref__", "data", "grad", "into", "needs_grad", "operands")
+    __slots__ = ("__weakref__", "data", "grad", "into", "needs_grad", "operands", "room", "whole")
 
     def __init__(self, data: Array, *operands: tuple[Tensor, Vjp], needs_grad: bool = False):
         self.data = data
@@ -52,6 +54,8 @@ class Tensor:
         self.needs_grad: bool = needs_grad or bool(self.operands)
         self.grad: Array | None = None
         self.into: Array | None = None
+        self.room: Callable[[], Array] | None = None
+        self.whole: Array | None = None
 
     def backward(self) -> None:
         """Leave df/d(leaf) in `leaf.grad` for every leaf that needs it; f is this tensor, a 0-d value.
@@ -77,13 +81,15 @@ class Tensor:
 
     def _receive(self, vjp: Vjp, g: Array) -> None:
         """Take in the gradient that one use of this node sends back."""
-        if self.grad is not None:  # a further use: it adds, in place only into the leaf's own array
-            self.grad = namespace(g).add(self.grad, vjp(g, None), out=self.into)
+        if self.grad is not None:  # a further use: it adds, in place only into an array of its own
+            own = self.grad if self.room or self.into is not None else None
+            self.grad = namespace(g).add(self.grad, vjp(g, None), out=own)
             return
-        self.grad = vjp(g, self.into)
-        if self.into is not None and self.grad is not self.into:
-            self.into[...] = self.grad
-            self.grad = self.into
+        own = self.room() if self.room else self.into
+        self.grad = vjp(g, own)
+        if own is not None and self.grad is not own:
+            own[...] = self.grad
+            self.grad = own
 
 
 class Parameter(Tensor):

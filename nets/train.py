@@ -78,6 +78,7 @@ def go_on(options: Options, rule: Rule, out: Path, checkpoint: Checkpoint, built
     net, oracle, theta, parts = built
     settings = checkpoint.settings
     oracle.seek(checkpoint.position)
+    net.restore(checkpoint.buffers)
     taken, per_epoch = checkpoint.step, net.steps_per_epoch
     last = options.epochs * per_epoch
     columns = EPOCH_COLUMNS + (VALID_COLUMNS if "valid" in parts else ())

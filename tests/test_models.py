@@ -1,12 +1,15 @@
 """What must be true of whole nets: their size, their gradient, and that they learn."""
 
+import re
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
+from gradcheck import net_error
 
 import nets
-from nets import Dropout, Flatten, Layout, Linear, Mode, ReLU, Sigmoid, Tanh, Tensor, softmax_cross_entropy
+from nets import Dropout, Flatten, Layout, Linear, Mode, ReLU, Sigmoid, Tanh, Tensor, options, softmax_cross_entropy
 
 PAPERS = {nets.retsinas_mlp: (784, 1000, 10), nets.liang_mlp: (784, 1024, 1024, 10), nets.small_mlp: (64, 256, 10)}
 
@@ -39,10 +42,17 @@ def test_the_papers_nets_have_their_widths_and_relu_between(model):
 
 @pytest.mark.parametrize("name", nets.MODELS)
 def test_every_named_net_takes_its_inputs_and_outputs_from_the_data(name):
-    model = nets.MODELS[name]((3, 5, 2), 7)
+    """Images of all sizes: those that end in affine layers on all pixels are made for them."""
+    shape = {"lenet": (17, 20, 2), "alexnet": (16, 24, 2), "vgg11": (33, 64, 2)}.get(name, (3, 5, 2))
+    model = nets.MODELS[name](shape, 7)
     layout = Layout(model)
-    layout.bind(layout.initial(0))
-    assert model(Tensor(np.zeros((2, 3, 5, 2), np.float32)), Mode()).data.shape == (2, 7)
+    layout.bind(np.zeros(layout.size, np.float32))
+    assert model(Tensor(np.zeros((2, *shape), np.float32)), Mode()).data.shape == (2, 7)
+
+
+def test_the_command_line_names_every_net():
+    described = Path(options.__file__).read_text().split("The net: ")[1].split(";")[0]
+    assert re.findall(r"[\w-]+", described.replace(" or ", " ")) == list(nets.MODELS)
 
 
 def test_dropout_stands_after_each_activation_and_not_after_the_logits():
@@ -55,18 +65,7 @@ def test_dropout_stands_after_each_activation_and_not_after_the_logits():
 @pytest.mark.parametrize("seed", range(3))
 def test_the_flat_gradient_agrees_with_differences(activation, dropout, seed):
     model = nets.mlp((16, 8, 7, 3), activation, nets.glorot_normal, nets.torch_uniform, dropout)
-    layout, (x, y), mode = Layout(model), batch(), Mode(train=True, seed=seed, draw=2)
-    theta = layout.initial(seed, np.float64)
-
-    def evaluate(at):
-        return layout.evaluate(at, lambda: softmax_cross_entropy(model(Tensor(x), mode), y))
-
-    v, h = np.random.default_rng(seed).standard_normal(layout.size), 1e-6
-    v += evaluate(theta)[1] * 1e3  # not a direction in which the loss hardly changes
-    v /= np.linalg.norm(v)
-    estimate = (evaluate(theta + h * v)[0] - evaluate(theta - h * v)[0]) / (2 * h)
-    # truncation h^2, rounding eps / h = 2e-10; the seeds are fixed because a unit of ReLU could change sides within h
-    assert evaluate(theta)[1] @ v == pytest.approx(estimate, rel=1e-7)
+    assert net_error(model, *batch(), seed=seed) < 1e-7
 
 
 def test_a_plain_gradient_loop_overfits_one_batch():

@@ -9,6 +9,7 @@ from scipy.special import expit
 
 from nets import Tensor, ops
 
+GIVEN = np.float32([3, 2, 1, 0]), np.float32([1, 2, 3, 4])  # mean and variance
 OPS = {  # operation: the shapes of its operands
     "affine": (ops.affine, [(5, 4), (4, 3), (3,)]),
     "add": (ops.add, [(5, 4), (5, 4)]),
@@ -18,6 +19,8 @@ OPS = {  # operation: the shapes of its operands
     "sigmoid": (ops.sigmoid, [(5, 4)]),
     "reshape": (lambda x: ops.reshape(x, (2, -1)), [(5, 2, 3)]),
     "sum": (ops.sum, [(5, 4)]),
+    "batch_norm": (lambda x, gamma, beta: ops.batch_norm(x, gamma, beta, 1e-5)[0], [(5, 2, 3, 4), (4,), (4,)]),
+    "normalize": (lambda x, *parameters: ops.normalize(x, *GIVEN, *parameters, eps=0.1), [(5, 2, 3, 4), (4,), (4,)]),
 }
 BROADCAST = [(5, 4, 3), (4, 3), (3,), (1, 3), (4, 1), (1, 1, 1), (5, 1, 1), ()]
 every_op = pytest.mark.parametrize(("function", "shapes"), OPS.values(), ids=OPS.keys())
@@ -34,6 +37,15 @@ def points(shapes, seed, dtype=np.float64):
 @settings(max_examples=10, deadline=None)
 def test_the_vjp_is_the_adjoint_of_the_derivative(function, shapes, seed):
     assert directional_error(function, *points(shapes, seed), seed=seed + 1) < 1e-8  # see gradcheck.H
+
+
+@pytest.mark.parametrize("shape", [(5, 4), (5, 2, 3, 4), (1, 1, 1, 1)], ids=str)
+def test_channel_sums_run_over_all_axes_but_the_last(shape):
+    x, out = np.arange(np.prod(shape), dtype=float).reshape(shape), np.empty(shape[-1])
+    expected = x.sum(axis=tuple(range(x.ndim - 1)))  # of integers: exact in any order
+    np.testing.assert_array_equal(ops.channel_sums(x), expected)
+    assert ops.channel_sums(x, out) is out
+    np.testing.assert_array_equal(out, expected)
 
 
 @pytest.mark.parametrize("function", [ops.add, ops.multiply])

@@ -2,12 +2,13 @@
 
 import re
 import shlex
+from math import prod
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from nets import cli
+from nets import MODELS, cli
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 ROOT = Path(__file__).parent.parent
@@ -35,6 +36,15 @@ def test_the_python_examples_run_and_get_where_they_should(capsys):
     result, logistic = namespace["result"], namespace["logistic"]
     assert result.success
     assert np.abs(result.x - logistic.x_star).max() < 1e-6
+
+
+def test_the_table_of_nets_names_all_of_them_and_their_sizes():
+    """Without the padding between parameters in theta."""
+    rows = re.findall(r"^\| `(.+)` \| (\d+) x (\d+) x (\d+) \| ([\d,]+) \|", README, re.MULTILINE)
+    assert [name for name, *_ in rows] == list(MODELS)
+    for name, *images, parameters in rows:
+        model = MODELS[name](tuple(map(int, images)), 10)
+        assert f"{sum(prod(parameter.shape) for _, parameter in model.parameters()):,}" == parameters
 
 
 COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("refopt")]

@@ -1,0 +1,127 @@
+"""How a CPU computes the hot operations of a CNN: its threads, its cache, and memory that is used again.
+
+An engine belongs to whoever trains, and goes with it; without one, nets compute by their plain text (`conv`, `ops`).
+It hands out three things:
+
+Memory. A step of a CNN fills some hundred megabytes, and fresh memory costs a page fault for every 4 KB. `empty`
+gives the memory of an array that nobody refers to any more; which is known because every array and view of it
+keeps its `Lease` alive, and its end returns the chunk.
+
+Threads. NumPy lets go of the interpreter in copies and matrix products. So `share` has each of a few Python threads
+take its part of the batch, with a BLAS of one thread; elsewhere BLAS keeps its own threads. A hand-over costs some
+75 µs: only long work is shared.
+
+Tiles. What is computed in pieces of `TILE` bytes stays in the cache between the operations on it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from math import prod
+from typing import Any
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+from refopt.arrays import Array
+
+TILE = 1 << 18
+"""Bytes of a piece of an element-wise operation: some of them fit into the second-level cache of a core."""
+ALIGNMENT = 64
+
+
+class Lease:
+    """A chunk of memory, lent to an array and all of its views; it comes back when the last of them is gone."""
+
+    __slots__ = ("__array_interface__", "chunk", "home")
+
+    def __init__(self, chunk: np.ndarray, home: dict[int, list[np.ndarray]], size: int):
+        self.chunk, self.home = chunk, home
+        start = -chunk.ctypes.data % ALIGNMENT
+        self.__array_interface__ = chunk[start : start + size].__array_interface__
+
+    def __del__(self):
+        self.home.setdefault(self.chunk.nbytes, []).append(self.chunk)
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Engine:
+    """The CPU of one run.
+
+    Parameters
+    ----------
+    threads : how many threads share long work; None takes one for each core this process may use. Results depend on
+        their number by rounding alone, and not on anything else.
+    """
+
+    def __init__(self, threads: int | None = None):
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads must be at least 1, got {threads}")
+        self.threads = threads or cores()
+        self._free: dict[int, list[np.ndarray]] = {}
+        self._owned = 0
+        self._scratch: dict[tuple[str, int], np.ndarray] = {}
+        self._workers = ThreadPoolExecutor(self.threads - 1) if self.threads > 1 else None
+        self._blas = ThreadpoolController().select(user_api="blas").lib_controllers
+
+    # memory
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Return an array of any content, in memory that may have been used before."""
+        size = prod(shape) * np.dtype(dtype).itemsize
+        free = self._free.get(size + ALIGNMENT)
+        chunk = free.pop() if free else self._new(size + ALIGNMENT)
+        return np.asarray(Lease(chunk, self._free, size)).view(dtype).reshape(shape)
+
+    def _new(self, nbytes: int) -> np.ndarray:
+        """Return a new chunk; if more lies free, of other sizes, than is in use, that is let go first."""
+        free = sum(size * len(chunks) for size, chunks in self._free.items())
+        if 2 * free > self._owned:
+            self._free.clear()
+            self._owned -= free
+        self._owned += nbytes
+        return np.empty(nbytes, np.uint8)
+
+    def bordered(self, shape: tuple[int, ...], border: int, dtype: Any) -> tuple[Array, Array]:
+        """Return an array (N, H + 2 border, W + 2 border, C) that is 0 on its border, and its inside (N, H, W, C)."""
+        n, h, w, c = shape
+        whole = self.empty((n, h + 2 * border, w + 2 * border, c), dtype)
+        whole[:, :border] = whole[:, border + h :] = 0
+        whole[:, border : border + h, :border] = whole[:, border : border + h, border + w :] = 0
+        return whole, whole[:, border : border + h, border : border + w]
+
+    def scratch(self, name: str, thread: int, size: int, dtype: Any) -> Array:
+        """Return a vector (size,) of any content, for one use within one operation of one thread."""
+        held = self._scratch.get((name, thread))
+        nbytes = size * np.dtype(dtype).itemsize
+        if held is None or held.nbytes < nbytes:
+            held = self._scratch[name, thread] = np.empty(nbytes, np.uint8)
+        return held[:nbytes].view(dtype)
+
+    # threads
+
+    def share(self, work: Callable[[int, int, int], None], n: int) -> int:
+        """Call work(thread, start, stop) on shares of range(n), one a thread, and wait; return how many there were."""
+        if self._workers is None or n < 2:
+            work(0, 0, n)
+            return 1
+        parts = min(self.threads, n)
+        bounds = [n * k // parts for k in range(parts + 1)]
+        before = [library.num_threads for library in self._blas]
+        try:
+            for library in self._blas:
+                library.set_num_threads(1)
+            others = [self._workers.submit(work, k, bounds[k], bounds[k + 1]) for k in range(1, parts)]
+            work(0, 0, bounds[1])
+            for other in others:
+                other.result()
+        finally:
+            for library, threads in zip(self._blas, before, strict=True):
+                library.set_num_threads(threads)
+        return parts

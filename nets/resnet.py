@@ -1,0 +1,202 @@
+"""Residual networks: layers that add to a signal what it lacks, instead of making it anew.
+
+A block computes x + F(x), so its Jacobian is I + F': signals and gradients pass through any number of them, and a net
+that is deeper is no harder to train (He, Zhang, Ren & Sun 2016, "Deep residual learning for image recognition",
+arXiv:1512.03385). Where F changes the shape of x, a 1 x 1 convolution takes the place of x.
+
+Convolutions start from He's normal law with fan_out, as torchvision's nets do, the last layer from PyTorch's default.
+All nets take images of any size, and end in a mean over all pixels.
+
+Shapes: images (N, H, W, C), logits (N, K).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from . import ops
+from .image_layers import BatchNorm, Conv2d, GlobalAvgPool, MaxPool2d
+from .initial import he_normal_out, torch_uniform
+from .layers import Dropout, Layer, Linear, Sequential
+
+
+def convolution(inputs: int, outputs: int, size: int, stride: int = 1) -> Conv2d:
+    """Return a convolution that keeps the size of images, up to the stride, and has no bias: a batch norm is near."""
+    return Conv2d(inputs, outputs, size, stride, size // 2, weight=he_normal_out, bias=None)
+
+
+# --- blocks ----------------------------------------------------------------------------------------------------------
+
+
+class Residual(Layer):
+    """ReLU(norm(body(x)) + shortcut(x)), the shortcut being x, or a 1 x 1 convolution with batch norm of it."""
+
+    def __init__(self, body: Sequential, inputs: int, outputs: int, stride: int):
+        self.body = body
+        self.norm = BatchNorm(outputs, relu=True)
+        self.shortcut = Sequential()
+        if stride != 1 or inputs != outputs:
+            self.shortcut = Sequential(convolution(inputs, outputs, 1, stride), BatchNorm(outputs))
+
+    def __call__(self, x, mode):
+        plus = self.shortcut(x, mode.inside(2))
+        return self.norm(self.body(x, mode.inside(0)), mode.inside(1), plus)
+
+
+class BasicBlock(Residual):
+    """Two 3 x 3 convolutions: C channels -> `width`, the first with the stride (He et al., figure 2)."""
+
+    expansion = 1
+
+    def __init__(self, inputs: int, width: int, stride: int = 1):
+        body = Sequential(
+            convolution(inputs, width, 3, stride), BatchNorm(width, relu=True),
+            convolution(width, width, 3),
+        )  # fmt: skip
+        super().__init__(body, inputs, width, stride)
+
+
+class Bottleneck(Residual):
+    """1 x 1, 3 x 3 and 1 x 1 convolutions: C channels -> `width` -> 4 `width` (He et al., figure 5).
+
+    The stride is in the 3 x 3 convolution, as in torchvision; in the paper it is in the first, which throws three
+    pixels out of four away unseen.
+    """
+
+    expansion = 4
+
+    def __init__(self, inputs: int, width: int, stride: int = 1):
+        body = Sequential(
+            convolution(inputs, width, 1), BatchNorm(width, relu=True),
+            convolution(width, width, 3, stride), BatchNorm(width, relu=True),
+            convolution(width, 4 * width, 1),
+        )  # fmt: skip
+        super().__init__(body, inputs, 4 * width, stride)
+
+
+class PreActivation(Layer):
+    """x + F(ReLU(norm(x))), and nothing behind the sum; F: 3 x 3 convolution, norm, ReLU, dropout, 3 x 3 convolution.
+
+    He, Zhang, Ren & Sun 2016, "Identity mappings in deep residual networks" (arXiv:1603.05027), and dropout as in wide
+    residual networks. Where the shape changes, a 1 x 1 convolution of ReLU(norm(x)) takes the place of x.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1, dropout: float = 0.0):
+        self.norm = BatchNorm(inputs, relu=True)
+        self.body = Sequential(
+            convolution(inputs, outputs, 3, stride), BatchNorm(outputs, relu=True), Dropout(dropout),
+            convolution(outputs, outputs, 3),
+        )  # fmt: skip
+        self.shortcut = None if stride == 1 and inputs == outputs else convolution(inputs, outputs, 1, stride)
+
+    def __call__(self, x, mode):
+        active = self.norm(x, mode.inside(0))
+        plus = x if self.shortcut is None else self.shortcut(active, mode.inside(2))
+        return ops.add(self.body(active, mode.inside(1)), plus)
+
+
+# --- nets ------------------------------------------------------------------------------------------------------------
+
+
+def small_stem(inputs: int, width: int) -> list[Layer]:
+    """Return the first layers for images of 32 x 32 pixels: a 3 x 3 convolution, which keeps them all."""
+    return [convolution(inputs, width, 3), BatchNorm(width, relu=True)]
+
+
+def imagenet_stem(inputs: int, width: int) -> list[Layer]:
+    """Return the first layers for images of 224 x 224 pixels, as published: 7 x 7 at stride 2, pool to a quarter."""
+    return [convolution(inputs, width, 7, stride=2), BatchNorm(width, relu=True), MaxPool2d(3, stride=2, padding=1)]
+
+
+def resnet(
+    block: type[BasicBlock] | type[Bottleneck], repeats: Sequence[int], shape: tuple[int, ...], classes: int,
+    *, stem: Callable[[int, int], list[Layer]] = small_stem, width: int = 64,
+) -> Sequential:  # fmt: skip
+    """Return a stem, stages of blocks, and a linear layer on the mean of all pixels.
+
+    Parameters
+    ----------
+    block : what the stages are made of
+    repeats : blocks in each stage; from one stage to the next the channels double and the sides of images halve
+    shape, classes : (H, W, C) of the images; K
+    stem : the first layers, by the numbers of their inputs and outputs
+    width : channels of the stem, and of the convolutions of the first stage
+    """
+    layers, inputs = stem(shape[2], width), width
+    for stage, count in enumerate(repeats):
+        for k in range(count):
+            layers.append(block(inputs, width * 2**stage, stride=2 if stage and k == 0 else 1))
+            inputs = width * 2**stage * block.expansion
+    return Sequential(*layers, GlobalAvgPool(), Linear(inputs, classes, torch_uniform, torch_uniform))
+
+
+def resnet18(
+    shape: tuple[int, ...] = (32, 32, 3), classes: int = 10,
+    stem: Callable[[int, int], list[Layer]] = small_stem, width: int = 64,
+) -> Sequential:  # fmt: skip
+    """ResNet-18 for CIFAR: 11,173,962 parameters, as in table 2 of Liang et al.
+
+    King, "Using the Polyak step size in training convolutional neural networks"; Liang, Xu, Bao, Quan and Ji,
+    "Barzilai-Borwein-based adaptive learning rate for deep learning", section 4.1.2, where convolutions start from He's
+    normal law; Sasse, "Investigating the influence of learning rates on the learning speed of neural networks", section
+    3.1, whose nets (pytorch-cifar) start from PyTorch's default, and whose first ones, in appendix A.2, were
+    torchvision's: resnet18(stem=imagenet_stem), 11,181,642 parameters.
+    """
+    return resnet(BasicBlock, (2, 2, 2, 2), shape, classes, stem=stem, width=width)
+
+
+def resnet34(shape: tuple[int, ...] = (32, 32, 3), classes: int = 10) -> Sequential:
+    """ResNet-34 for CIFAR: 21,282,122 parameters.
+
+    Loizou, Vaswani, Laradji and Lacoste-Julien 2021, "Stochastic Polyak step-size for SGD" (arXiv:2002.10542), and with
+    their code Berrada, Zisserman and Kumar, "Comment on stochastic Polyak step-size: performance of ALI-G", section 2,
+    which says "a ResNet". Their convolutions start from PyTorch's default.
+    """
+    return resnet(BasicBlock, (3, 4, 6, 3), shape, classes)
+
+
+def resnet50(
+    shape: tuple[int, ...] = (32, 32, 3), classes: int = 10, stem: Callable[[int, int], list[Layer]] = small_stem
+) -> Sequential:
+    """ResNet-50 for CIFAR: 23,520,842 parameters, and for 1000 classes 25,549,352; with `imagenet_stem` 25,557,032.
+
+    Sasse on CIFAR-10 and CIFAR-100; Liang et al. on ImageNet at 32 x 32 and 224 x 224 pixels, with the counts of their
+    table 2; Retsinas, Sfikas, Filntisis and Maragos, "Newton-based trainable learning rate", section 3, on ImageNet.
+    """
+    return resnet(Bottleneck, (3, 4, 6, 3), shape, classes, stem=stem)
+
+
+def wide_resnet(
+    depth: int, factor: int, shape: tuple[int, ...] = (32, 32, 3), classes: int = 10, dropout: float = 0.0
+) -> Sequential:
+    """Return three stages of (depth - 4) / 6 pre-activation blocks, of 16, 32 and 64 times `factor` channels.
+
+    Zagoruyko & Komodakis 2016, "Wide residual networks" (arXiv:1605.07146).
+
+    Parameters
+    ----------
+    depth : layers with weights in the longest path; 4 more than a multiple of 6
+    factor : how much wider than a thin ResNet it is
+    shape, classes : (H, W, C) of the images; K
+    dropout : probability of zeroing a channel's pixel between the two convolutions of a block
+    """
+    if depth < 10 or (depth - 4) % 6:
+        raise ValueError(f"the depth of a wide ResNet must be 4 more than a multiple of 6, such as 16, got {depth}")
+    layers: list[Layer] = [convolution(shape[2], 16, 3)]
+    inputs = 16
+    for stage in range(3):
+        for k in range((depth - 4) // 6):
+            outputs = 16 * factor * 2**stage
+            layers.append(PreActivation(inputs, outputs, stride=2 if stage and k == 0 else 1, dropout=dropout))
+            inputs = outputs
+    last = [BatchNorm(inputs, relu=True), GlobalAvgPool(), Linear(inputs, classes, torch_uniform, torch_uniform)]
+    return Sequential(*layers, *last)
+
+
+def wrn_16_4(shape: tuple[int, ...] = (32, 32, 3), classes: int = 10) -> Sequential:
+    """WRN-16-4 for CIFAR: 2,748,890 parameters.
+
+    Retsinas et al., section 3, on CIFAR-100. Their code differs: a dropout of 0.1 right behind the first convolution of
+    a block, the stride in the second one, a shortcut from x itself, and PyTorch's default for the initial weights.
+    """
+    return wide_resnet(16, 4, shape, classes)
