@@ -9,7 +9,7 @@ import numpy as np
 
 from refopt.arrays import Array
 
-from . import conv, ops, tiled
+from . import conv, ops, tiled_conv, tiled_norm
 from .initial import he_normal, ones, zeros
 from .layers import Layer
 from .tensor import Initial, Parameter, Tensor
@@ -48,7 +48,7 @@ class Conv2d(Layer):
                 f"got {x.data.shape}"
             )
         operands = x, self.weight, self.bias, self.stride, self.padding
-        return tiled.conv2d(*operands, mode.engine) if mode.engine else conv.conv2d(*operands)
+        return tiled_conv.conv2d(*operands, mode.engine) if mode.engine else conv.conv2d(*operands)
 
 
 class BatchNorm(Layer):
@@ -94,7 +94,7 @@ class BatchNorm(Layer):
         given = None if mode.train else (self.running_mean.data, self.running_var.data)
         if mode.engine and len(shape) == 4:
             operands = x, self.gamma, self.beta, self.eps
-            y, mean, variance = tiled.batch_norm(*operands, mode.engine, self.relu, plus, given)
+            y, mean, variance = tiled_norm.batch_norm(*operands, mode.engine, self.relu, plus, given)
         else:
             y, mean, variance = self._plain(x, given, plus)
         if mode.train and mode.update:
@@ -125,7 +125,7 @@ class MaxPool2d(Layer):
     def __call__(self, x, mode):
         """Return the maxima; ValueError if x is not (N, H, W, C), or with its border smaller than a window."""
         if mode.engine and (self.size, self.stride, self.padding) == (2, 2, 0):
-            return tiled.max_pool2x2(x, mode.engine)
+            return tiled_norm.max_pool2x2(x, mode.engine)
         return conv.max_pool2d(x, self.size, self.stride, self.padding)
 
 

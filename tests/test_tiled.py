@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nets import conv, ops, tiled
+from nets import conv, ops, tiled_conv, tiled_norm
 from nets.engine import Engine
 from nets.tensor import Tensor
 
@@ -62,7 +62,7 @@ def test_a_convolution_is_the_plain_one_forward_and_backward(case, dtype, engine
     inputs = arrays(seed, dtype, shape, weight, *([weight[:1]] if biased else []))
 
     def fast(x, w, b=None):
-        return tiled.conv2d(x, w, b, stride, padding, engine)
+        return tiled_conv.conv2d(x, w, b, stride, padding, engine)
 
     def plain(x, w, b=None):
         return conv.conv2d(x, w, b, stride, padding)
@@ -75,20 +75,20 @@ def test_a_convolution_is_the_plain_one_forward_and_backward(case, dtype, engine
 @pytest.mark.parametrize("engine", ENGINES.values(), ids=lambda engine: f"{engine.threads} threads")
 def test_tiles_of_some_lines_of_an_image_fit_together(engine, channels, monkeypatch):
     """With room for 40 rows of columns, a tile is two lines of 20 pixels."""
-    monkeypatch.setattr(tiled, "COLUMNS", 1)
-    monkeypatch.setattr(tiled, "ROWS", 40)
+    monkeypatch.setattr(tiled_conv, "COLUMNS", 1)
+    monkeypatch.setattr(tiled_conv, "ROWS", 40)
     inputs, g = arrays(0, np.float64, (3, 20, 20, channels), (4, 3, 3, channels)), weights_like(1)
     for stride in (1, 2):
         plain = gradients(lambda x, w, s=stride: conv.conv2d(x, w, None, s, 1), inputs, g)
         assert_same(
-            plain, gradients(lambda x, w, s=stride: tiled.conv2d(x, w, None, s, 1, engine), inputs, g), np.float64
+            plain, gradients(lambda x, w, s=stride: tiled_conv.conv2d(x, w, None, s, 1, engine), inputs, g), np.float64
         )
 
 
 def test_the_first_layer_computes_no_gradient_of_the_images():
     x, w = arrays(0, np.float64, (3, 8, 8, 3), (4, 3, 3, 3))
     images, weight, engine = Tensor(x), Tensor(w, needs_grad=True), ENGINES[2]
-    y = tiled.conv2d(images, weight, None, 1, 1, engine)
+    y = tiled_conv.conv2d(images, weight, None, 1, 1, engine)
     Tensor(y.data.sum(), (y, lambda _, out: np.ones_like(y.data))).backward()
     plain = Tensor(w, needs_grad=True)
     z = conv.conv2d(Tensor(x), plain, None, 1, 1)
@@ -101,7 +101,7 @@ def test_weights_that_are_constants_leave_the_gradient_of_the_images():
     x, w = arrays(0, np.float64, (3, 8, 8, 5), (4, 3, 3, 5))
     for stride in (1, 2):
         pair = []
-        for convolution in (conv.conv2d, lambda *a: tiled.conv2d(*a, ENGINES[2])):
+        for convolution in (conv.conv2d, lambda *a: tiled_conv.conv2d(*a, ENGINES[2])):
             images = Tensor(x, needs_grad=True)
             y = convolution(images, Tensor(w), None, stride, 1)
             Tensor(y.data.sum(), (y, lambda _, out, y=y: np.ones_like(y.data))).backward()
@@ -112,7 +112,7 @@ def test_weights_that_are_constants_leave_the_gradient_of_the_images():
 def test_a_fixed_number_of_threads_gives_the_same_bits_again():
     inputs, g = arrays(0, np.float32, (7, 9, 9, 16), (8, 3, 3, 16)), weights_like(1)
     for engine in ENGINES.values():
-        runs = [gradients(lambda x, w, e=engine: tiled.conv2d(x, w, None, 1, 1, e), inputs, g) for _ in range(3)]
+        runs = [gradients(lambda x, w, e=engine: tiled_conv.conv2d(x, w, None, 1, 1, e), inputs, g) for _ in range(3)]
         assert all(np.array_equal(a, b) for run in runs[1:] for a, b in zip(runs[0], run, strict=True))
 
 
@@ -136,7 +136,7 @@ def test_batch_norm_with_relu_and_residual_is_the_plain_one(  # noqa: PLR0917
     inputs[0] *= 1 + np.arange(shape[3], dtype=dtype)
 
     def fast(x, gamma, beta, plus=None):
-        return tiled.batch_norm(x, gamma, beta, 1e-5, engine, relu, plus)[0]
+        return tiled_norm.batch_norm(x, gamma, beta, 1e-5, engine, relu, plus)[0]
 
     g = weights_like(seed + 1)
     plain = gradients(lambda *a: plain_norm(*a, relu=relu), inputs, g)
@@ -149,16 +149,16 @@ def test_batch_norm_in_evaluation_takes_the_statistics_it_is_given():
     inputs, g = arrays(0, np.float64, (3, 5, 4, 6), (6,), (6,)), weights_like(1)
     mean, var = np.arange(6.0), 1 + np.arange(6.0)
     plain = gradients(lambda x, *a: ops.normalize(x, mean, var, *a, eps=1e-5), inputs, g)
-    fast = gradients(lambda *a: tiled.batch_norm(*a, 1e-5, ENGINES[1], given=(mean, var))[0], inputs, g)
+    fast = gradients(lambda *a: tiled_norm.batch_norm(*a, 1e-5, ENGINES[1], given=(mean, var))[0], inputs, g)
     assert_same(plain, fast, np.float64)
 
 
 def test_statistics_keep_their_digits_where_the_mean_is_far_larger_than_the_deviation(monkeypatch):
     """float32, mean 1e4, standard deviation 1: Σx² - (Σx)²/M would lose all of it; the variance is right to 1e-3."""
-    monkeypatch.setattr(tiled, "TILE", 4096)
+    monkeypatch.setattr(tiled_norm, "TILE", 4096)
     x = (1e4 + np.random.default_rng(0).standard_normal((8, 16, 16, 4))).astype(np.float32)
     one, zero = np.ones(4, np.float32), np.zeros(4, np.float32)
-    _, mean, var = tiled.batch_norm(Tensor(x), Tensor(one), Tensor(zero), 1e-5, ENGINES[1])
+    _, mean, var = tiled_norm.batch_norm(Tensor(x), Tensor(one), Tensor(zero), 1e-5, ENGINES[1])
     exact = x.astype(np.float64).reshape(-1, 4)
     np.testing.assert_allclose(mean, exact.mean(axis=0), rtol=1e-7)
     np.testing.assert_allclose(var, exact.var(axis=0), rtol=1e-3)
@@ -174,7 +174,7 @@ def test_a_maximum_of_four_is_the_plain_one_and_the_first_of_equals_takes_the_gr
     x = np.random.default_rng(seed).integers(0, 3, shape).astype(dtype)
     g = weights_like(seed + 1)
     plain = gradients(lambda x: conv.max_pool2d(x, 2, 2, 0), [x], g)
-    for a, b in zip(plain, gradients(lambda x: tiled.max_pool2x2(x, ENGINES[1]), [x], g), strict=True):
+    for a, b in zip(plain, gradients(lambda x: tiled_norm.max_pool2x2(x, ENGINES[1]), [x], g), strict=True):
         assert np.array_equal(a, b)
 
 
@@ -184,12 +184,12 @@ def test_borders_left_for_the_next_layer_are_zero_and_change_nothing():
     inputs, g, engine = arrays(0, np.float64, *shapes), weights_like(1), ENGINES[2]
 
     def fast(x, w, gamma, beta, v, u):  # noqa: PLR0917
-        y = tiled.conv2d(x, w, None, 1, 1, engine)
-        y = tiled.batch_norm(y, gamma, beta, 1e-5, engine, relu=True)[0]
+        y = tiled_conv.conv2d(x, w, None, 1, 1, engine)
+        y = tiled_norm.batch_norm(y, gamma, beta, 1e-5, engine, relu=True)[0]
         assert y.whole.sum() == pytest.approx(y.data.sum(), rel=1e-12)
-        y = tiled.batch_norm(tiled.conv2d(y, v, None, 1, 1, engine), gamma, beta, 1e-5, engine, True, y)[0]
-        y = tiled.max_pool2x2(y, engine)
-        return ops.add(tiled.conv2d(y, u, None, 1, 2, engine), tiled.conv2d(y, u, None, 1, 2, engine))
+        y = tiled_norm.batch_norm(tiled_conv.conv2d(y, v, None, 1, 1, engine), gamma, beta, 1e-5, engine, True, y)[0]
+        y = tiled_norm.max_pool2x2(y, engine)
+        return ops.add(tiled_conv.conv2d(y, u, None, 1, 2, engine), tiled_conv.conv2d(y, u, None, 1, 2, engine))
 
     def plain(x, w, gamma, beta, v, u):  # noqa: PLR0917
         y = plain_norm(conv.conv2d(x, w, None, 1, 1), gamma, beta, relu=True)
