@@ -18,7 +18,9 @@ import tyro
 
 from refopt import (
     PROBLEMS,
+    REAL,
     RULES,
+    SPECIAL,
     FiniteSum,
     GradientDescent,
     Rule,
@@ -37,6 +39,7 @@ from .spec import command_name, parse_rate, parse_rule, short
 from .train import Result, fit
 
 AnyRule = Union[tuple(Annotated[cls, tyro.conf.subcommand(command_name(cls))] for cls in RULES)]  # type: ignore[valid-type]  # noqa: UP007
+EVERY_PROBLEM = PROBLEMS | SPECIAL | REAL
 BAD_GUESS = GradientDescent(lr=0.001)
 
 
@@ -140,9 +143,9 @@ class Eval:
 
 @dataclass
 class Race:
-    """Run rules on a convex problem, and draw f - f* by evaluations of f and its gradient, and their step sizes."""
+    """Run rules on a problem, and draw f - f* by evaluations of f and its gradient, and their step sizes."""
 
-    problem: tyro.conf.Positional[Literal[tuple(PROBLEMS)]]  # type: ignore[valid-type]
+    problem: tyro.conf.Positional[Literal[tuple(EVERY_PROBLEM)]]  # type: ignore[valid-type]
     """The problem."""
     rules: tyro.conf.Positional[tuple[str, ...]]
     """Rules: names such as sps-max, or with hyper-parameters such as "SPSMax(c=1)"."""
@@ -167,7 +170,7 @@ class Race:
             raise ValueError("name at least one rule, and at least one step")
         if self.scipy and self.batch is not None:
             raise ValueError("SciPy's methods see the whole problem: leave out --batch or --scipy")
-        problem = PROBLEMS[self.problem]().to(array_module(self.device), np.dtype(self.dtype))
+        problem = EVERY_PROBLEM[self.problem]().to(array_module(self.device), np.dtype(self.dtype))
         oracle = problem
         if self.batch is not None:
             if not hasattr(problem, "sample"):
@@ -175,7 +178,7 @@ class Race:
             oracle = FiniteSum(problem, Shuffled(problem.n, self.batch, self.seed))
         raced = {short(rule): race(rule, problem, oracle, self.steps) for rule in map(parse_rule, self.rules)}
         for method in self.scipy.split(",") if self.scipy else ():
-            raced[f"SciPy's {method}"] = race_scipy(method, PROBLEMS[self.problem](), self.steps)
+            raced[f"SciPy's {method}"] = race_scipy(method, EVERY_PROBLEM[self.problem](), self.steps)
         gap = "f" if problem.f_star is None else "f - f*"
         path = self.out or Path(f"race-{self.problem}.png")
         draw_race(raced, path, f"{self.problem}, {self.steps} steps", gap)

@@ -14,8 +14,9 @@ An oracle answers (`oracle`, `problems`), a rule asks and proposes (`rule`, `rul
 
 from .arrays import array_module, dot, elementwise, namespace, ratio, to_device, to_host
 from .descend import NonFiniteError, Step, descend
+from .libsvm import REAL
 from .oracle import FiniteSum, Oracle, Recorded, Shuffled
-from .problems import PROBLEMS
+from .problems import PROBLEMS, SPECIAL
 from .rule import Rule
 from .rules.adam import Adam, AMSGrad, AMSGradCorrected, AMSGradOriginal, CUSAdam
 from .rules.adasecant import AdaSecant, AdaSecantLagged, AdaSecantTheory
@@ -119,11 +120,11 @@ __all__ = [
     "HeavyBallEMA", "HeavyBallHD", "HeavyBallVelocity", "InverseTime", "L2", "Level", "Linear", "MoMo",
     "MultiplicativeHD", "MultiStep", "namespace", "Nesterov", "NesterovHD", "NesterovLookAhead", "Newton", "newton",
     "NonFiniteError", "NTLR", "NTLRConsecutive", "NTLRLookAhead", "NTLRReleased", "OneCycle", "Oracle", "Polyak",
-    "PROBLEMS", "PSS", "PSSDelta", "PSSDeltaLiteral", "PSSGamma", "Random", "ratio", "Recorded", "RMSProp",
+    "PROBLEMS", "PSS", "PSSDelta", "PSSDeltaLiteral", "PSSGamma", "Random", "ratio", "REAL", "Recorded", "RMSProp",
     "RMSPropCentered", "RMSPropMomentum", "Rule", "RULES", "Schedule", "SCHEDULES", "secant",
     "SecondOrderDirectionalNewton", "SecondOrderDirectionalSecant", "Shuffled", "SimpleAdaSecant",
     "SimpleAdaSecantLiteral", "SimpleAdaSecantNormalized", "SimpleAdaSecantReleased", "Simplex", "SLS", "SLSKeep",
-    "SLSReleased", "SLSRestart", "SPS", "SPSMax", "SPSPlus", "SPSSmooth", "SPSSmoothReleased", "Step",
+    "SLSReleased", "SLSRestart", "SPECIAL", "SPS", "SPSMax", "SPSPlus", "SPSSmooth", "SPSSmoothReleased", "Step",
     "StochasticBB", "StochasticBBBounded", "StochasticBBReleased", "Switch", "to_device", "to_host", "WindowHD",
     "WindowMultiplicativeHD", "WindowSumHD",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Convex functions that know the truth about themselves: x*, f*, L and mu.
+"""Functions that know the truth about themselves: x*, f*, L and mu. All but the last two are convex.
 
 Problem
     A theorem speaks of a solution x*, of the infimum f*, of an L with |g(x) - g(y)| ≤ L |x - y|, and of a mu with
@@ -10,7 +10,8 @@ Problem
 Certificate
     Nothing is typed in. x* has a closed form, or is SciPy's minimiser polished until only rounding is left; then (1)
     itself bounds the error in f*. mu is the modulus of strong convexity, and for least squares, where x* need not
-    be unique, the Polyak-Łojasiewicz constant of (1) alone; 0 if there is none. L is inf where f has kinks.
+    be unique, the Polyak-Łojasiewicz constant of (1) alone; 0 if there is none. L is inf where f has kinks. A
+    function that is not convex may have neither: then they are None.
 
     Every constant is computed once, when first asked for, from the float64 data on the host. A copy made by `to`, in
     another precision or on a GPU, keeps them.
@@ -18,7 +19,10 @@ Certificate
 Shapes: n terms, d variables: x, x0, g, v (d,); A (d, d), or (n, d, d); b (d,), or (n, d). f is 0-d and of x's dtype.
 
 References: Polyak, Gradient methods for minimizing functionals (1963), for (1); Loizou, Vaswani, Laradji,
-Lacoste-Julien, Stochastic Polyak step-size for SGD (2021), for sigma².
+Lacoste-Julien, Stochastic Polyak step-size for SGD (2021), for sigma²; Lessard, Recht, Packard, Analysis and design of
+optimization algorithms via integral quadratic constraints (2016), section 4.6; Karimi, Nutini, Schmidt, Linear
+convergence under the Polyak-Łojasiewicz condition (2016); Rosenbrock, An automatic method for finding the greatest or
+least value of a function (1960).
 """
 
 from __future__ import annotations
@@ -29,7 +33,7 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.optimize import minimize
+from scipy.optimize import minimize, minimize_scalar
 
 from .arrays import Array, Scalar, dot, namespace
 from .oracle import Oracle
@@ -47,7 +51,7 @@ class certified(cached_property):  # noqa: N801  (a decorator)
 
 
 class Problem(Oracle):
-    """A convex function with a start x0 (d,) and the constants x_star, f_star, L and mu."""
+    """A function with a start x0 (d,) and the constants x_star, f_star, L and mu."""
 
     x0: Array
     L: Any
@@ -155,6 +159,29 @@ class LogSumExp(Problem):
     L = certified(lambda self: float(np.linalg.eigvalsh(self.B.T @ self.B)[-1]))
 
 
+@dataclass(eq=False)
+class Lessard(Problem):
+    """f(x) = sum_i phi(x_i), phi'' = 1 on [1, 2], 25 elsewhere; phi' = 25 z - 24 c, with c = z - 1 clipped to [0, 1].
+
+    x* = 0. From 3.3 the heavy ball whose constants are the best for quadratics of this L and mu runs in a cycle.
+    """
+
+    x0: Array
+    L = 25.0
+    mu = 1.0
+
+    def __call__(self, x: Array) -> tuple[Scalar, Array]:
+        """Return f (0-d) and g (d,) at x (d,)."""
+        c = namespace(x).clip(x - 1, 0, 1)
+        return (25 / 2 * x * x - 24 * c * (x - 1 - c / 2)).sum(), 25 * x - 24 * c
+
+    def hvp(self, x: Array, v: Array) -> Array:
+        """Return H(x) v (d,)."""
+        return 25 * v - 24 * (((x >= 1) & (x <= 2)) * v)
+
+    x_star = certified(lambda self: np.zeros_like(self.x0))
+
+
 class Mean(Problem):
     """The mean of n terms; of some of them, a problem of the same kind: see `sample`, and `refopt.oracle.FiniteSum`."""
 
@@ -215,3 +242,71 @@ class QuadraticFamily(Mean):
     x_star = certified(lambda self: np.linalg.solve(self.A.mean(axis=0), self._gradients(self.b).mean(axis=0)))
     L = certified(lambda self: float(np.linalg.eigvalsh(self.A.mean(axis=0))[-1]))
     mu = certified(lambda self: float(np.linalg.eigvalsh(self.A.mean(axis=0))[0]))
+
+
+# --- not convex ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class PolyakLojasiewicz(Problem):
+    """f(x) = sum_i x_i² + 3 sin² x_i: not convex, but (1) holds; x* = 0, f* = 0.
+
+    f'' = 2 + 6 cos 2x ≤ 8 in each coordinate. mu is the least f'² / 2f, for x > 0 as f is even; beyond 3 it is at least
+    (2x - 3)² / (2x² + 6) ≥ 3/8. What holds in every coordinate holds for the sum.
+    """
+
+    x0: Array
+    L = 8.0
+
+    def __call__(self, x: Array) -> tuple[Scalar, Array]:
+        """Return f (0-d) and g (d,) at x (d,)."""
+        xp = namespace(x)
+        s = xp.sin(x)
+        return (x * x + 3 * s * s).sum(), 2 * x + 6 * s * xp.cos(x)
+
+    def hvp(self, x: Array, v: Array) -> Array:
+        """Return H(x) v (d,)."""
+        return (2 + 6 * namespace(x).cos(2 * x)) * v
+
+    x_star = certified(lambda self: np.zeros_like(self.x0))
+
+    @certified
+    def mu(self):
+        """The least f'² / 2f, about 0.1755: near 2.2, to rounding."""
+
+        def half_ratio(x):
+            f, g = self(np.array([x]))
+            return g[0] * g[0] / (2 * f)
+
+        return float(minimize_scalar(half_ratio, bounds=(1, 3), method="bounded", options={"xatol": 1e-9}).fun)
+
+
+@dataclass(eq=False)
+class Rosenbrock(Problem):
+    """f(x) = sum_i 100 r_i² + (1 - x_i)², r_i = x_(i+1) - x_i², of d ≥ 2 variables: a narrow valley with a bend.
+
+    x* = 1, f* = 0; there is neither an L nor a mu.
+    """
+
+    x0: Array
+    L = None
+    mu = None
+
+    def __call__(self, x: Array) -> tuple[Scalar, Array]:
+        """Return f (0-d) and g (d,) at x (d,)."""
+        u, r = x[:-1], x[1:] - x[:-1] * x[:-1]
+        g = namespace(x).zeros_like(x)
+        g[1:] += 200 * r
+        g[:-1] -= 400 * u * r + 2 * (1 - u)
+        return (100 * r * r + (1 - u) * (1 - u)).sum(), g
+
+    def hvp(self, x: Array, v: Array) -> Array:
+        """Return H(x) v (d,)."""
+        u, r = x[:-1], x[1:] - x[:-1] * x[:-1]
+        dr = v[1:] - 2 * u * v[:-1]
+        h = namespace(x).zeros_like(x)
+        h[1:] += 200 * dr
+        h[:-1] += 2 * v[:-1] - 400 * (v[:-1] * r + u * dr)
+        return h
+
+    x_star = certified(lambda self: np.ones_like(self.x0))

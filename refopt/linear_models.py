@@ -1,4 +1,4 @@
-"""Means of a smooth loss of a linear score: least squares, ridge, Huber, logistic and softmax regression.
+"""Means of a smooth loss of a linear score: linear, least squares, ridge, Huber, logistic and softmax regression.
 
 Problem
     f(x) = (1/n) sum_i phi(a_i'x, b_i) + lam/2 |x|²: n observations a_i with targets b_i, and a loss phi that is convex
@@ -10,7 +10,7 @@ Problem
         L      = sup phi'' · (largest eigenvalue of A'A / n) + lam,   mu = lam.                         (4)
 
     So every class below is one line for phi, one for phi', one for phi''. How x* is found and certified:
-    `refopt.convex`. Losses with a kink: `refopt.nonsmooth`.
+    `refopt.convex`. Losses and penalties with a kink: `refopt.nonsmooth`.
 
 Shapes: n terms, d variables, K classes: A (n, d); b (n,), for K classes one-hot (n, K); scores z like b; phi (n,);
 x, x0, g, v (d,), for K classes a matrix (d, K) row by row, (d K,).
@@ -26,6 +26,7 @@ from scipy.optimize import linprog
 
 from .arrays import Array, Scalar, dot, namespace
 from .convex import Mean, certified
+from .sets import Box
 
 
 @dataclass(eq=False)
@@ -93,6 +94,27 @@ class LinearModel(Mean):
     mu = certified(lambda self: self.lam)  # (4)
 
 
+class Linear(LinearModel):
+    """phi = b z, phi' = b, phi'' = 0, on the box [-1, 1]^d: x*_j = -1 where g_j > 0, and 1 where g_j < 0."""
+
+    max_curvature = 0.0
+
+    def loss(self, z):
+        return self.b * z, self.b
+
+    def curvature(self, z, dz):
+        return 0 * dz
+
+    def project(self, x, out=None):
+        """Return the point of the box nearest to x (d,), in `out` (d,) if given."""
+        return Box(-1.0, 1.0).project(x, out)
+
+    @certified
+    def x_star(self):
+        """A corner of the box."""
+        return -np.sign(self(self.x0)[1])
+
+
 class LeastSquares(LinearModel):
     """phi = r²/2, phi' = r, phi'' = 1, with the residual r = z - b. With lam > 0 it is ridge regression.
 
@@ -155,6 +177,12 @@ class Logistic(LinearModel):
     def curvature(self, z, dz):
         xp = namespace(z)
         return xp.exp(-xp.logaddexp(0, z) - xp.logaddexp(0, -z)) * dz
+
+    def hessian(self, x):
+        """Return the Hessian (d, d) at x (d,), R'R / n + lam I with the rows √phi'' a_i of R: one pass over A."""
+        xp = namespace(x)
+        R = xp.sqrt(self.curvature(self.scores(x), 1))[:, None] * self.A
+        return R.T @ R / self.n + self.lam * xp.eye(x.size, dtype=x.dtype)  # (3)
 
     @certified
     def x_star(self):

@@ -1,15 +1,19 @@
-"""Means of a loss with a kink: least absolute deviations, and support vector machines with two penalties.
+"""Functions with kinks: least absolute deviations, support vector machines with two penalties, lasso, a maximum.
 
 Problem
-    f(x) = (1/n) sum_i phi(a_i'x, b_i) + penalty, as in `refopt.linear_models`, but phi has a kink, and g is a
-    subgradient: f(y) ≥ f(x) + <g, y - x> for every y. phi'' is 0 but there, and L is inf; what a theorem asks for
-    instead is G, a bound on |g|. |phi'| ≤ 1, so the loss adds at most the mean of |a_i| to it.
+    f(x) = (1/n) sum_i phi(a_i'x, b_i) + penalty, as in `refopt.linear_models`, but phi or the penalty has a kink, and
+    g is a subgradient: f(y) ≥ f(x) + <g, y - x> for every y. L is inf; what a theorem asks for instead is G, a bound
+    on |g| at every x no farther from x* than x0 is. Where phi has the kink, phi'' is 0 elsewhere and |phi'| ≤ 1, so
+    that the loss adds at most the mean of |a_i| to G.
 
 Certificate
     x* lies in the kinks, where a gradient says nothing: its certificate is a dual problem of the same value. SciPy's
     solver tells which kinks those are, to 1e-7 or better; x* then solves the linear equations that say so.
 
 Shapes: as in `refopt.linear_models`.
+
+References: Tibshirani, Regression shrinkage and selection via the lasso (1996); Nesterov, Lectures on convex
+optimization (2018), section 3.2.1, for the maximum.
 """
 
 from __future__ import annotations
@@ -20,9 +24,10 @@ from math import inf
 import numpy as np
 from scipy.optimize import linprog, minimize
 
-from .arrays import namespace
-from .convex import certified
-from .linear_models import LinearModel
+from .arrays import Array, Scalar, namespace
+from .convex import Problem, certified
+from .linear_models import LeastSquares, LinearModel
+from .sets import Ball
 
 
 class Kinked(LinearModel):
@@ -129,15 +134,8 @@ class SVM(Hinge):
     G = certified(lambda self: self.slopes + self.lam * self.reach)
 
 
-class SparseSVM(Hinge):
-    """The SVM that leaves coordinates out, f(x) = mean max(0, 1 - M x) + lam |x|_1, with rows b_i a_i of M.
-
-    x* = p - q is a vertex of a linear programme in p, q and t ≥ 0:
-
-        min lam sum (p + q) + mean t   subject to   M (p - q) + t ≥ 1;                                  (4)
-
-    there, as many of the equations m_i = 1, x_j = 0 hold as x has coordinates.
-    """
+class Sparse(LinearModel):
+    """A linear model with the penalty lam |x|_1 in place of lam/2 |x|²."""
 
     def __call__(self, x):
         """Return f (0-d) and g (d,) at x (d,)."""
@@ -147,8 +145,19 @@ class SparseSVM(Hinge):
         return f, g
 
     def hvp(self, x, v):
-        """Return 0 (d,)."""
-        return 0 * v
+        """Return H(x) v (d,): the penalty has no part in it."""
+        return self.A.T @ self.curvature(self.scores(x), self.scores(v)) / self.n
+
+
+class SparseSVM(Sparse, Hinge):
+    """The SVM that leaves coordinates out, f(x) = mean max(0, 1 - M x) + lam |x|_1, with rows b_i a_i of M.
+
+    x* = p - q is a vertex of a linear programme in p, q and t ≥ 0:
+
+        min lam sum (p + q) + mean t   subject to   M (p - q) + t ≥ 1;                                  (4)
+
+    there, as many of the equations m_i = 1, x_j = 0 hold as x has coordinates.
+    """
 
     mu = 0.0
 
@@ -162,3 +171,76 @@ class SparseSVM(Hinge):
         return on_kinks(p_q_t[:d] - p_q_t[d : 2 * d], *kinks)
 
     G = certified(lambda self: self.slopes + self.lam * self.x0.size**0.5)
+
+
+class Lasso(Sparse, LeastSquares):
+    """f(x) = mean (A x - b)² / 2 + lam |x|_1, lam > 0: least squares that leaves coordinates out.
+
+    With q = A'(A x - b) / n, the gradient of the smooth part, x* is where
+
+        x = soft(s, lam),   s = x - q,   soft(s, lam) = s - clip(s, -lam, lam).                         (5)
+
+    SciPy minimises over p_j, r_j ≥ 0 with x = p - r, where f is smooth. Where |s_j| > lam, x_j has the sign of s_j, and
+    q_j = -lam sign(s_j): linear equations, solved by the least change of SciPy's x. The other x_j are 0.
+    """
+
+    max_curvature, penalised = inf, True
+
+    @certified
+    def x_star(self):
+        """The minimiser."""
+        Q, c, d = self.A.T @ self.A / self.n, self.A.T @ self.b / self.n, self.x0.size
+
+        def split(p_r):
+            x = p_r[:d] - p_r[d:]
+            q = Q @ x - c
+            return x @ (q - c) / 2 + self.lam * p_r.sum(), np.concatenate([q, -q]) + self.lam
+
+        p_r = minimize(split, np.zeros(2 * d), jac=True, method="SLSQP", bounds=[(0, None)] * (2 * d), tol=1e-15).x
+        x = p_r[:d] - p_r[d:]
+        s = x - (Q @ x - c)
+        on = abs(s) > self.lam  # (5)
+        while True:
+            x = x * on
+            x[on] -= np.linalg.lstsq(Q[on][:, on], (Q @ x - c)[on] + self.lam * np.sign(s[on]))[0]
+            if (x * s >= 0).all():
+                return x
+            on &= x * s > 0  # at the edge, |s_j| = lam, SciPy's rounding may have put x_j beyond 0
+
+    mu = certified(lambda self: max(float(self.spectrum[0]), 0.0))
+
+    @certified
+    def reach(self):
+        """|x0 - x*|."""
+        return float(np.linalg.norm(self.x0 - self.x_star))
+
+    # |q| is at most lam √d at x*, and changes by at most the largest eigenvalue of A'A/n times |x - x*|
+    G = certified(lambda self: float(self.spectrum[-1]) * self.reach + 2 * self.lam * self.x0.size**0.5)
+
+
+@dataclass(eq=False)
+class Maximum(Problem):
+    """f(x) = max_j x_j on the unit ball, g = e_k with the first k that attains it: what resists subgradient methods.
+
+    From x0 = 0, t < d steps against gradients seen so far leave coordinates at 0, so that f ≥ 0 until then. For every
+    p ≥ 0 of sum 1, f(x) ≥ <p, x> ≥ -|p|; with p_j = 1/d that is -1/√d, which x*_j = -1/√d attains.
+    """
+
+    x0: Array
+    L = inf
+    G = 1.0
+
+    def __call__(self, x: Array) -> tuple[Scalar, Array]:
+        """Return f (0-d) and g (d,) at x (d,)."""
+        xp = namespace(x)
+        return x.max(), (xp.arange(x.size) == xp.argmax(x)).astype(x.dtype)
+
+    def hvp(self, x: Array, v: Array) -> Array:
+        """Return 0 (d,)."""
+        return 0 * v
+
+    def project(self, x: Array, out: Array | None = None) -> Array:
+        """Return the point of the ball nearest to x (d,), in `out` (d,) if given."""
+        return Ball(1.0).project(x, out)
+
+    x_star = certified(lambda self: np.full_like(self.x0, -(self.x0.size**-0.5)))

@@ -1,8 +1,9 @@
-"""The suite: convex problems with data in closed form, to hold a rule to its theorem, or to race rules.
+"""The suite: problems with data in closed form, to hold a rule to its theorem, or to race rules.
 
 Each function below makes one problem, in float64 on the host: `logistic().to(cupy, "float32")` moves it. Its x_star,
 f_star, L and mu are certified: see `refopt.convex`. There are smooth, strongly convex, interpolating and non-smooth
-ones; and some with f* ≠ 0, which find out a rule that takes f* for 0.
+ones; some with f* ≠ 0, which find out a rule that takes f* for 0; and the functions on which a bound is attained, or
+a method fails. Real data: `refopt.libsvm`.
 
 No random numbers: cosines of products of integers are irregular enough, and the same everywhere.
 
@@ -16,9 +17,9 @@ from collections.abc import Callable
 import numpy as np
 from scipy.fft import dct
 
-from .convex import LogSumExp, Problem, Quadratic, QuadraticFamily
-from .linear_models import Huber, LeastSquares, Logistic, Softmax
-from .nonsmooth import SVM, LeastAbsolute, SparseSVM
+from .convex import Lessard, LogSumExp, PolyakLojasiewicz, Problem, Quadratic, QuadraticFamily, Rosenbrock
+from .linear_models import Huber, LeastSquares, Linear, Logistic, Softmax
+from .nonsmooth import SVM, Lasso, LeastAbsolute, Maximum, SparseSVM
 
 # --- data ----------------------------------------------------------------------------------------------------------
 
@@ -142,6 +143,12 @@ def svm_l2() -> SVM:
     return SVM(design(15, 3), flipped(15, 3), np.full(3, 3.0), lam=0.1)
 
 
+def lasso() -> Lasso:
+    """Make twelve equations in five unknowns with the penalty 0.1 |x|_1: A'A/n is diagonal, 0.25 to 4."""
+    A = rot(12)[:, :5] * np.sqrt(12) * np.linspace(0.5, 2, 5)
+    return Lasso(A, A @ vec(5, 1.0) + 0.5 * wave(12), np.full(5, 3.0), lam=0.1)
+
+
 def family() -> QuadraticFamily:
     """Make three quadratics in the plane, with minimisers and minima of their own."""
     A = np.array([[[1, 0], [0, 4]], [[3, 1], [1, 2]], [[5, 0], [0, 0.5]]])
@@ -160,11 +167,74 @@ def quadratic_exact() -> Quadratic:
     return Quadratic(A, np.array([1, -2, 0.5, 3]), 0.75, np.array([4.0, 3, -2, 1]))
 
 
-PROBLEMS: dict[str, Callable[[], Problem]] = {
-    make.__name__.replace("_", "-"): make
-    for make in (
-        quadratic, least_squares, least_squares_noisy, least_squares_under, ridge, logistic, logistic_separable,
-        softmax, log_sum_exp, huber, least_absolute, svm_l1, svm_l2, family, family_interpolating, quadratic_exact,
-    )
-}  # fmt: skip
-"""Every problem by name ("least-squares-noisy"): call it to make one."""
+# --- where bounds are attained, and methods fail ---------------------------------------------------------------------
+
+
+def drori_teboulle(N: int = 20) -> Huber:
+    """Make the convex function that N steps of size 1/L reduce least: f_N = N + 1/2 = L |x0 - x*|²/(4N + 2).
+
+    Drori, Teboulle, Performance of first-order methods for smooth convex minimization (2014), Theorem 3.1.
+    """
+    return Huber(np.eye(1), np.zeros(1), np.full(1, 2.0 * N + 1))
+
+
+def nesterov_chain(n: int = 21) -> LeastSquares:
+    """Make a chain of n variables from x_0 = 1 to x_(n+1) = 0: f is the mean of (x_i - x_(i-1))²/2 over n + 1 links.
+
+    From 0, each gradient tells of one more variable. Nesterov, Lectures on convex optimization (2018), section 2.1.2:
+    his function of L = 4/(n + 1), plus 1/(2n + 2).
+    """
+    return LeastSquares(np.eye(n + 1, n) - np.eye(n + 1, n, -1), np.eye(n + 1)[0], np.zeros(n))
+
+
+def lessard() -> Lessard:
+    """Make the strongly convex function on which heavy ball runs in a cycle: see its class."""
+    return Lessard(np.full(1, 3.3))
+
+
+def zigzag(k: float = 10.0) -> Quadratic:
+    """Make the quadratic, and the start, from which exact steps along the gradient are slowest: condition number k.
+
+    Akaike, On a successive transformation of probability distribution (1959).
+    """
+    return Quadratic(np.diag([1.0, k]), np.zeros(2), 0.0, np.array([k, 1.0]))
+
+
+def maximum(n: int = 50) -> Maximum:
+    """Make the function of n variables that resists subgradient methods: no n - 1 steps get below 0, f* = -1/√n."""
+    return Maximum(np.zeros(n))
+
+
+def reddi() -> Linear:
+    """Make f = (3x - x - x)/3 on [-1, 1], x* = -1: its three terms in turn, `Recorded`, lead Adam to 1.
+
+    Reddi, Kale, Kumar, On the convergence of Adam and beyond (2018), Theorem 1, with C = 3.
+    """
+    return Linear(np.ones((3, 1)), np.array([3.0, -1, -1]), np.ones(1))
+
+
+def polyak_lojasiewicz() -> PolyakLojasiewicz:
+    """Make a function of three variables that is not convex, and on which gradient descent still converges linearly."""
+    return PolyakLojasiewicz(np.array([-3.0, 2.5, 7]))
+
+
+def rosenbrock() -> Rosenbrock:
+    """Make Rosenbrock's valley in two variables, from his start."""
+    return Rosenbrock(np.array([-1.2, 1]))
+
+
+def by_name(*makers: Callable[[], Problem]) -> dict[str, Callable[[], Problem]]:
+    """Return the functions by name, with hyphens."""
+    return {make.__name__.replace("_", "-"): make for make in makers}
+
+
+PROBLEMS = by_name(
+    quadratic, least_squares, least_squares_noisy, least_squares_under, ridge, logistic, logistic_separable, softmax,
+    log_sum_exp, huber, least_absolute, svm_l1, svm_l2, lasso, family, family_interpolating, quadratic_exact,
+)  # fmt: skip
+"""The convex problems that any rule may meet, by name ("least-squares-noisy"): call it to make one."""
+
+SPECIAL = by_name(
+    drori_teboulle, nesterov_chain, lessard, zigzag, maximum, reddi, polyak_lojasiewicz, rosenbrock,
+)  # fmt: skip
+"""Those made for one theorem, or against one method; `maximum` and `reddi` on a set, the last two not convex."""
