@@ -17,8 +17,9 @@ from collections.abc import Callable
 import numpy as np
 from scipy.fft import dct
 
-from .convex import Lessard, LogSumExp, PolyakLojasiewicz, Problem, Quadratic, QuadraticFamily, Rosenbrock
+from .convex import Lessard, LogSumExp, Problem, Quadratic, QuadraticFamily
 from .linear_models import Huber, LeastSquares, Linear, Logistic, Softmax
+from .nonconvex import PolyakLojasiewicz, Rosenbrock
 from .nonsmooth import SVM, Lasso, LeastAbsolute, Maximum, SparseSVM
 
 # --- data ----------------------------------------------------------------------------------------------------------

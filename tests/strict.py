@@ -10,10 +10,10 @@ from types import SimpleNamespace
 import numpy as np
 
 FUNCTIONS = """
-    abs add all any append arange argmax argmin ceil clip concatenate cumsum divide dot empty empty_like equal exp
+    abs add all any append arange argmax argmin ceil clip concatenate cos cumsum divide dot empty empty_like equal exp
     expm1 eye finfo frexp floor full full_like greater isfinite isinf isnan ldexp less linspace log log1p logaddexp
     logical_and logical_not logical_or max maximum mean min minimum multiply negative ones ones_like outer power prod
-    sign sort sqrt square stack subtract sum tanh where zeros zeros_like
+    sign sin sort sqrt square stack subtract sum tanh where zeros zeros_like
 """  # of those that CuPy has too
 
 

@@ -147,17 +147,29 @@ def resnet18(nn):
 
 def serve(peer, workload, weights):
     """Take a step for every line read, and answer with its seconds and its loss."""
-    step = {"ours": ours, "torch": torch}[peer](workload, weights)
+    answer({"ours": ours, "torch": torch}[peer](workload, weights))
+
+
+def answer(work):
+    """Be a peer: see `Peer`."""
     print("ready", flush=True)
     for _ in sys.stdin:
         start = time.perf_counter()
-        loss = step()
-        print(time.perf_counter() - start, loss, flush=True)
+        figure = work()
+        print(time.perf_counter() - start, figure, flush=True)
+
+
+def demand_torch(python):
+    """End with a sentence where there is no PyTorch."""
+    if subprocess.run([python, "-c", "import torch"], capture_output=True, check=False).returncode:
+        sys.exit("PyTorch is not installed: pip install torch, or name a Python that has it with --torch")
 
 
 class Peer:
-    def __init__(self, name, python, workload, weights):
-        command = [python, "-m", "tests.bench.steps", "--serve", name, workload, weights]
+    """A process that does its work once for every line it reads, and answers with seconds and a figure."""
+
+    def __init__(self, module, python, name, *arguments):
+        command = [python, "-m", f"tests.bench.{module}", "--serve", name, *arguments]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         if self.process.stdout.readline().strip() != "ready":
             sys.exit(f"{name} did not start")
@@ -165,21 +177,26 @@ class Peer:
     def step(self):
         """Return seconds and loss of one more step."""
         print(file=self.process.stdin, flush=True)
-        seconds, loss = self.process.stdout.readline().split()
-        return float(seconds), float(loss)
+        seconds, figure = self.process.stdout.readline().split()
+        return float(seconds), float(figure)
+
+    def end(self):
+        self.process.stdin.close()
+        self.process.wait()
 
 
 def compare(workload, python, rounds):
     with tempfile.TemporaryDirectory() as folder:
         weights = str(Path(folder) / "weights.npz")
-        peers = [Peer("ours", sys.executable, workload, weights), Peer("torch", python, workload, weights)]
+        peers = [
+            Peer("steps", sys.executable, "ours", workload, weights), Peer("steps", python, "torch", workload, weights)
+        ]  # fmt: skip
         first = np.array([[peer.step()[1] for peer in peers] for _ in range(3)])
         if np.abs(first[:, 0] / first[:, 1] - 1).max() > 0.01:
             sys.exit(f"{workload}: the losses differ, {first.tolist()}")
         times = np.array([[peer.step()[0] for peer in peers] for _ in range(rounds)]) * 1000
         for peer in peers:
-            peer.process.stdin.close()
-            peer.process.wait()
+            peer.end()
     mine, theirs = (statistics.median(column) for column in times.T)
     ratio = statistics.median(times[:, 0] / times[:, 1])
     return {"workload": workload, "batch": WORKLOADS[workload][2], "ours_ms": mine, "torch_ms": theirs, "ratio": ratio,
@@ -197,8 +214,7 @@ def main():
     if options.serve:
         serve(*options.serve)
         return
-    if subprocess.run([options.torch, "-c", "import torch"], capture_output=True, check=False).returncode:
-        sys.exit("PyTorch is not installed: pip install torch, or name a Python that has it with --torch")
+    demand_torch(options.torch)
     rows = []
     print(
         f"{'workload':14} {'batch':>5} {'ours ms':>9} {'torch ms':>9} {'ratio':>6} {'minima':>15}   losses ours, torch"
