@@ -36,9 +36,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from refopt.fetch import DataError
 
-class DataError(RuntimeError):
-    """A data file is missing, damaged, or not the file it should be."""
+from .cifar import cifar10
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,7 +182,11 @@ def mnist(folder: Path | None) -> Raw:
     return Raw(x_train[..., np.newaxis], y_train, x_test[..., np.newaxis], y_test, classes=10)
 
 
-DATASETS: dict[str, Callable[[Path | None], Raw]] = {"digits": digits, "mnist": mnist}
+DATASETS: dict[str, Callable[[Path | None], Raw]] = {
+    "digits": digits,
+    "mnist": mnist,
+    "cifar10": lambda folder: Raw(*cifar10(folder), classes=10),
+}
 
 
 # --- files ---------------------------------------------------------------------------------------------------------

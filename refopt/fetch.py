@@ -40,7 +40,7 @@ def decompressed(path: Path) -> bytes:
         raise DataError(f"{path} cannot be read ({error}): put an intact copy in its place") from error
 
 
-def download(dataset: str, archive: str, mirrors: tuple[str, ...], check: Callable[[bytes, str], None]) -> Path:
+def download(dataset: str, archive: str, mirrors: tuple[str, ...], check: Callable[[bytes, str], object]) -> Path:
     """Return the path of `archive` in the cache; if it is not there, from the first mirror (a URL ending in /) with it.
 
     It enters the cache whole, and after its check: an interrupted download leaves nothing behind.

@@ -241,7 +241,7 @@ def test_the_test_part_of_digits_does_not_depend_on_the_split():
 
 
 def test_an_unknown_name_is_refused():
-    with pytest.raises(ValueError, match="name must be one of digits, mnist, got 'minst'"):
+    with pytest.raises(ValueError, match="name must be one of digits, mnist, cifar10, got 'minst'"):
         data.load("minst")
 
 
