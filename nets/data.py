@@ -94,7 +94,7 @@ def load(name: str, validation: float = 0.0, seed: int = 0, folder: str | os.Pat
     mean, std = moments(images)
 
     def part(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        scaled = x.astype(np.float32)  # the one float copy: from here on in place
+        scaled = x.astype(np.float32, order="C")  # the one float copy: from here on in place
         scaled -= mean
         scaled /= std
         return scaled, y.astype(np.int64)

@@ -85,6 +85,17 @@ def test_tiles_of_some_lines_of_an_image_fit_together(engine, channels, monkeypa
         )
 
 
+@pytest.mark.parametrize("padding", [0, 1])
+@pytest.mark.parametrize("order", [(0, 3, 1, 2), (3, 2, 1, 0), (1, 2, 3, 0)])
+def test_images_may_lie_in_memory_in_any_order(order, padding):
+    """Planes of channels, as in CIFAR's files, or worse."""
+    x, w = arrays(0, np.float64, (3, 6, 7, 4), (5, 3, 3, 4))
+    turned = np.ascontiguousarray(x.transpose(order)).transpose(np.argsort(order))
+    for engine in ENGINES.values():
+        y, z = (tiled_conv.conv2d(Tensor(images), Tensor(w), None, 1, padding, engine) for images in (x, turned))
+        assert np.array_equal(y.data, z.data)
+
+
 def test_the_first_layer_computes_no_gradient_of_the_images():
     x, w = arrays(0, np.float64, (3, 8, 8, 3), (4, 3, 3, 3))
     images, weight, engine = Tensor(x), Tensor(w, needs_grad=True), ENGINES[2]
