@@ -1,80 +1,180 @@
-"""CIFAR-10 from its official binary files: found in a folder, or taken out of the published archive.
+"""CIFAR-10 and CIFAR-100 from their official files, binary or Python's: found in a folder, or in the official archive.
 
-A record is a label and the red, green and blue plane of an image, row by row. The files may lie plain or compressed, in
-the folder or in `cifar10/` of it, or as cifar-10-binary.tar.gz; else that archive is downloaded. Their content must
-have the known hashes: those of files from which the official Python batches, rebuilt, have their published MD5.
+A binary record is its labels, then the red, green and blue plane of an image, row by row. A Python file is a pickle of
+a dictionary of labels and such rows of planes. The files may lie plain or compressed in the folder, in `cifar10/` (or
+`cifar100/`) of it, or below either in the folder that the archive unpacks to; or the archive lies there, as .tar or
+.tar.gz; else the binary archive is downloaded. The content of each file must have its published hash. Only then is a
+pickle read, and even then it can make nothing but arrays of bytes.
 
-A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009.
+A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009. Hashes: those that MXNet's data sets
+(binary) and torchvision's (Python) demand.
 """
 
 from __future__ import annotations
 
-import hashlib
+import pickle
 import tarfile
+from collections.abc import Callable
+from functools import partial
 from io import BytesIO
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from refopt.fetch import DataError, decompressed, download, find
+from refopt.fetch import DataError, decompressed, download, find, verified
 
-MD5 = {
-    "data_batch_1.bin": "5dd7e06a14cb22eb9f671a540d1b7c25",
-    "data_batch_2.bin": "5ea93a67294ea407fff1d09f752e9692",
-    "data_batch_3.bin": "942cd6a4bcdd0dd3c604fbe906cb4421",
-    "data_batch_4.bin": "ae636b3ba5c66a11e91e8cb52e771fcb",
-    "data_batch_5.bin": "53f37980c15c3d472c316c40844f3f0d",
-    "test_batch.bin": "803d5f7f4d78ea53de84dbe85f74fb6d",
-}
-ARCHIVE = "cifar-10-binary.tar"
 PAGE = "https://www.cs.toronto.edu/~kriz/"
 PIXELS = 3 * 32 * 32
 
+Batch = tuple[np.ndarray, np.ndarray]
+"""Planes (N, 3072) and labels (N,), both of unsigned bytes."""
+Parts = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+"""Images (N, 32, 32, 3) and labels (N,) to train, and the same to test."""
 
-def cifar10(folder: Path | None) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+
+def records(content: bytes, labels: int) -> Batch:
+    """Return the N records in a binary file, each with so many labels; the last one counts."""
+    rows = np.frombuffer(content, np.uint8).reshape(-1, labels + PIXELS)
+    return rows[:, labels:], rows[:, labels - 1]
+
+
+class Unpickler(pickle.Unpickler):
+    """Makes what a batch consists of, lists, texts, numbers, arrays of unsigned bytes; refuses all else."""
+
+    ALLOWED = {  # with an array's shape and type ignored: its state, set next, has the shape, and its type is our own
+        ("numpy.core.multiarray", "_reconstruct"): lambda *_: np.empty(0, np.uint8),
+        ("numpy", "ndarray"): None,
+        ("numpy", "dtype"): lambda *_: np.dtype(np.uint8, copy=True),
+    }
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in self.ALLOWED:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+        return self.ALLOWED[module, name]
+
+
+def unpickled(content: bytes, labels: bytes) -> Batch:
+    """Return what a Python file holds, with the labels of that name."""
+    try:
+        batch = Unpickler(BytesIO(content), encoding="bytes").load()
+    except pickle.UnpicklingError as error:
+        raise DataError(f"a Python file of CIFAR holds more than labels and images: {error}") from error
+    return batch[b"data"], np.array(batch[labels], np.uint8)
+
+
+class Form(NamedTuple):
+    """One of the two official forms of a data set."""
+
+    archive: str
+    """Its name, without .gz."""
+    unpacked: str
+    """The folder in it."""
+    files: dict[str, str]
+    """The hash of each file's content; the last file is the test part."""
+    read: Callable[[bytes], Batch]
+    """What makes arrays of that content."""
+
+
+CIFAR10 = (
+    Form(
+        "cifar-10-binary.tar",
+        "cifar-10-batches-bin",
+        {
+            "data_batch_1.bin": "sha1:aadd24acce27caa71bf4b10992e9e7b2d74c2540",
+            "data_batch_2.bin": "sha1:c0ba65cce70568cd57b4e03e9ac8d2a5367c1795",
+            "data_batch_3.bin": "sha1:1dd00a74ab1d17a6e7d73e185b69dbf31242f295",
+            "data_batch_4.bin": "sha1:aab85764eb3584312d3c7f65fd2fd016e36a258e",
+            "data_batch_5.bin": "sha1:26e2849e66a845b7f1e4614ae70f4889ae604628",
+            "test_batch.bin": "sha1:67eb016db431130d61cd03c7ad570b013799c88c",
+        },
+        partial(records, labels=1),
+    ),
+    Form(
+        "cifar-10-python.tar",
+        "cifar-10-batches-py",
+        {
+            "data_batch_1": "md5:c99cafc152244af753f735de768cd75f",
+            "data_batch_2": "md5:d4bba439e000b95fd0a9bffe97cbabec",
+            "data_batch_3": "md5:54ebc095f3ab1f0389bbae665268c751",
+            "data_batch_4": "md5:634d18415352ddfa80567beed471001a",
+            "data_batch_5": "md5:482c414d41f54cd18b22e5b47cb7c3cb",
+            "test_batch": "md5:40351d587109b95175f43aff81a1287e",
+        },
+        partial(unpickled, labels=b"labels"),
+    ),
+)
+CIFAR100 = (
+    Form(
+        "cifar-100-binary.tar",
+        "cifar-100-binary",
+        {
+            "train.bin": "sha1:e207cd2e05b73b1393c74c7f5e7bea451d63e08e",
+            "test.bin": "sha1:8fb6623e830365ff53cf14adec797474f5478006",
+        },
+        partial(records, labels=2),  # of 20 groups, then of 100 classes
+    ),
+    Form(
+        "cifar-100-python.tar",
+        "cifar-100-python",
+        {"train": "md5:16019d7e3df5f24257cddd939b257f8d", "test": "md5:f0ef6b0ae62326f3e7ffdfab6717acfc"},
+        partial(unpickled, labels=b"fine_labels"),
+    ),
+)
+
+
+def cifar10(folder: Path | None) -> Parts:
     """Return training images (50000, 32, 32, 3) uint8, their labels, and 10,000 of each to test, in the files' order.
 
     Raises
     ------
     DataError
-        If a file is neither there nor to be had from the network, or is not the known one.
+        If a file is neither there nor to be had from the network, or is not the published one.
     """
-    parts = [images_and_labels(content) for content in files(folder)]
-    train, test = parts[:-1], parts[-1]
-    return np.concatenate([x for x, _ in train]), np.concatenate([y for _, y in train]), *test
+    return arrays("cifar10", CIFAR10, folder)
 
 
-def files(folder: Path | None) -> list[bytes]:
-    """Return the contents of the six files, verified, in the order of their names."""
-    there = {name: path for name in MD5 if (path := find(folder, "cifar10", name))}
-    if len(there) == len(MD5):
-        return [verified(name, decompressed(path), path) for name, path in there.items()]
-    archive = find(folder, "cifar10", ARCHIVE) or download("cifar10", f"{ARCHIVE}.gz", (PAGE,), unpacked)
-    return unpacked(decompressed(archive), archive)
+def cifar100(folder: Path | None) -> Parts:
+    """Return the same of CIFAR-100, with the labels of its 100 classes."""
+    return arrays("cifar100", CIFAR100, folder)
 
 
-def unpacked(content: bytes, source: Path | str) -> list[bytes]:
-    """Return the six files in an archive, verified; nothing is written to the disk."""
+def arrays(dataset: str, forms: tuple[Form, ...], folder: Path | None) -> Parts:
+    """Return images and labels from the first of the forms that is there."""
+    form, contents = found(dataset, forms, folder)
+    *train, (planes, labels) = map(form.read, contents)
+    x, y = (np.concatenate(parts) for parts in zip(*train, strict=True))
+    return images(x), y, images(planes), labels
+
+
+def images(planes: np.ndarray) -> np.ndarray:
+    """Return the images (N, 32, 32, 3) in planes (N, 3072), as a view."""
+    return planes.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+
+
+def found(dataset: str, forms: tuple[Form, ...], folder: Path | None) -> tuple[Form, list[bytes]]:
+    """Return a form and the contents of its files, verified: files before archives, and these before the network."""
+    for form in forms:
+        for below in (".", form.unpacked):
+            paths = {name: path for name in form.files if (path := find(folder, dataset, f"{below}/{name}"))}
+            if len(paths) == len(form.files):
+                return form, [verified(decompressed(paths[n]), known, n, paths[n]) for n, known in form.files.items()]
+    for form in forms:
+        if archive := find(folder, dataset, form.archive):
+            return form, members(form, decompressed(archive), archive)
+    form = forms[0]
+    archive = download(dataset, f"{form.archive}.gz", (PAGE,), partial(members, form))
+    return form, members(form, decompressed(archive), archive)
+
+
+def members(form: Form, content: bytes, source: Path | str) -> list[bytes]:
+    """Return the contents of the files in an archive, verified; nothing is written to the disk."""
     try:
-        with tarfile.open(fileobj=BytesIO(content)) as archive:
-            members = {Path(member.name).name: member for member in archive.getmembers() if member.isfile()}
-            opened = {name: archive.extractfile(members[name]) for name in MD5}
-            return [verified(name, file.read() if file else b"", source) for name, file in opened.items()]
+        with tarfile.open(fileobj=BytesIO(content), mode="r:") as archive:
+            there = {Path(member.name).name: member for member in archive.getmembers() if member.isfile()}
+            opened = {name: archive.extractfile(there[name]) for name in form.files}
+            return [verified(f.read() if f else b"", form.files[name], name, source) for name, f in opened.items()]
     except (tarfile.TarError, KeyError) as error:
         raise DataError(
-            f"{source} is not the archive of CIFAR-10 ({error}): put an intact copy in its place"
+            f"{source} is not the archive {form.archive} ({error}): put an intact copy in its place"
         ) from error
-
-
-def verified(name: str, content: bytes, source: Path | str) -> bytes:
-    """Return the content of a file if it is the known one."""
-    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if found != MD5[name]:
-        raise DataError(f"{source} is not the known {name}: its content has the MD5 {found}, not {MD5[name]}")
-    return content
-
-
-def images_and_labels(content: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """Return images (N, 32, 32, 3) and labels (N,), uint8, of N records."""
-    records = np.frombuffer(content, np.uint8).reshape(-1, 1 + PIXELS)
-    return records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), records[:, 0]

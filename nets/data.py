@@ -9,36 +9,27 @@ hold them, in uint8 and in their original order. `load` does what is the same fo
    of what is left for training: validation and test must not leak into them. For all of MNIST they are,
    in units of full scale, the well-known 0.1307 and 0.3081.
 
-A file is looked for in a folder, by default REFOPT_DATA, plain or compressed (.gz, .xz); what is not
+Files are looked for in a folder, by default REFOPT_DATA, plain or compressed (.gz, .xz, .bz2); what is not
 there is downloaded once, into the operating system's cache folder. Wherever it came from, its
-decompressed content must have the published hash.
+decompressed content must have the published hash: see `nets.mnist`, `nets.cifar`.
 
 Shapes: N images, H rows, W columns, C channels.
 
-References
-----------
 E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI repository, 1998 (its test part).
-Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits", 1998 (IDX format).
 """
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import lzma
-import math
 import os
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from refopt.fetch import DataError
-
-from .cifar import cifar10
+from .cifar import cifar10, cifar100
+from .mnist import mnist
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,96 +148,9 @@ def digits(folder: Path | None) -> Raw:
     return Raw(x[~test], y[~test], x[test], y[test], classes=10)
 
 
-IMAGES, LABELS = 2051, 2049  # magic numbers
-MNIST = (  # file, magic number, published MD5 of its content and of its .gz archive
-    ("train-images-idx3-ubyte", IMAGES, "6bbc9ace898e44ae57da46a324031adb", "f68b3c2dcbeaaa9fbdd348bbdeb94873"),
-    ("train-labels-idx1-ubyte", LABELS, "a25bea736e30d166cdddb491f175f624", "d53e105ee54ea40749a09fcbcd1e9432"),
-    ("t10k-images-idx3-ubyte", IMAGES, "2646ac647ad5339dbf082846283269ea", "9fb629c4189551a2d022fa330f9573f3"),
-    ("t10k-labels-idx1-ubyte", LABELS, "27ae3e4e09519cfbb04c329615203637", "ec29112dd5afa0611ce80d1b7f02629c"),
-)
-MNIST_MIRRORS = (
-    "https://ossci-datasets.s3.amazonaws.com/mnist/",
-    "https://storage.googleapis.com/cvdf-datasets/mnist/",
-)
-
-
-def mnist(folder: Path | None) -> Raw:
-    """28 x 28 digits in 256 grey levels, 60,000 to train and 10,000 to test: the official IDX files."""
-    arrays = []
-    for name, magic, md5, archive_md5 in MNIST:
-        path = find(folder, "mnist", name) or download("mnist", f"{name}.gz", archive_md5, MNIST_MIRRORS)
-        content = decompressed(path)
-        arrays.append(parse_idx(content, magic, path))  # before the hash: it can say what is wrong
-        verify(content, md5, path)
-    x_train, y_train, x_test, y_test = arrays
-    return Raw(x_train[..., np.newaxis], y_train, x_test[..., np.newaxis], y_test, classes=10)
-
-
 DATASETS: dict[str, Callable[[Path | None], Raw]] = {
     "digits": digits,
-    "mnist": mnist,
+    "mnist": lambda folder: Raw(*mnist(folder), classes=10),
     "cifar10": lambda folder: Raw(*cifar10(folder), classes=10),
+    "cifar100": lambda folder: Raw(*cifar100(folder), classes=100),
 }
-
-
-# --- files ---------------------------------------------------------------------------------------------------------
-
-OPENERS: dict[str, Callable[..., Any]] = {"": open, ".gz": gzip.open, ".xz": lzma.open}
-
-
-def find(folder: Path | None, dataset: str, name: str) -> Path | None:
-    """Return the path of a file, plain or compressed, in `folder`/`dataset` or else `folder`; None if not there."""
-    places = [folder / dataset, folder] if folder else []
-    candidates = (place / (name + suffix) for place in places for suffix in OPENERS)
-    return next(filter(Path.is_file, candidates), None)
-
-
-def download(dataset: str, archive: str, md5: str, mirrors: tuple[str, ...]) -> Path:
-    """Return the path of an archive in the download cache; if it is not there, from the first mirror that has it.
-
-    Only an archive of that MD5 enters the cache, or is taken from it.
-    """
-    import pooch  # noqa: PLC0415  (most runs download nothing)
-
-    cache = pooch.os_cache("refopt") / dataset
-    patience = pooch.HTTPDownloader(timeout=(5, 30))  # seconds: to connect, and between two packets
-    failures = []
-    for mirror in mirrors:
-        try:
-            return Path(pooch.retrieve(mirror + archive, f"md5:{md5}", archive, cache, downloader=patience))
-        except (OSError, ValueError) as error:  # no network, no such file, no right to write; another hash
-            failures.append(f"{mirror}{archive} ({type(error).__name__})")
-    raise DataError(
-        f"{archive} is missing: set REFOPT_DATA to a folder that holds {dataset}/{archive}, "
-        f"or connect to the network; tried {' and '.join(failures)}"
-    )
-
-
-def decompressed(path: Path) -> bytes:
-    """Return the content of a file, decompressed as its suffix says."""
-    try:
-        with OPENERS.get(path.suffix, open)(path, "rb") as file:
-            return file.read()
-    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-        raise DataError(f"{path} cannot be read ({error}): put an intact copy in its place") from error
-
-
-def verify(content: bytes, md5: str, path: Path) -> None:
-    """Refuse a content that does not have the published hash."""
-    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if found != md5:
-        raise DataError(f"{path} is not the published file: its content has the MD5 {found}, it should have {md5}")
-
-
-def parse_idx(content: bytes, magic: int, path: Path) -> np.ndarray:
-    """Return the uint8 array in an IDX file: magic number (its last byte counts the axes), shape, elements."""
-    if not magic.to_bytes(4, "big").startswith(content[:4]):
-        kind, start = "image" if magic == IMAGES else "label", int.from_bytes(content[:4], "big")
-        raise DataError(f"{path} is not an IDX {kind} file: it starts with {start}, it should with {magic}")
-    header = 4 + 4 * (magic & 0xFF)
-    shape = [int.from_bytes(content[at : at + 4], "big") for at in range(4, header, 4)]
-    size = header + math.prod(shape)
-    if len(content) != size:
-        problem = "is truncated" if len(content) < size else "goes on after its end"
-        raise DataError(f"{path} {problem}: it has {len(content)} bytes, its header announces {size}")
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)

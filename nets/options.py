@@ -28,7 +28,7 @@ class Options:
     """The net: mlp, mlp-retsinas, mlp-liang, lenet, alexnet, vgg11, resnet18, resnet18-imagenet-stem, resnet34,
     resnet50 or wrn-16-4; it takes its inputs and outputs from the data."""
     data: str = "digits"
-    """The data: digits (embedded), or mnist or cifar10 (looked for in the folder REFOPT_DATA, then downloaded)."""
+    """The data: digits (embedded), mnist, cifar10 or cifar100 (looked for in folder REFOPT_DATA, then downloaded)."""
     epochs: int = 20
     """Passes over the training data."""
     batch: int = 32

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import hashlib
 import lzma
 import zlib
 from collections.abc import Callable
@@ -40,6 +41,15 @@ def decompressed(path: Path) -> bytes:
         raise DataError(f"{path} cannot be read ({error}): put an intact copy in its place") from error
 
 
+def verified(content: bytes, known: str, name: str, source: Path | str) -> bytes:
+    """Return the content of the file `name` if it has the known hash, "md5:..." or "sha1:...", else refuse it."""
+    kind, value = known.split(":")
+    found = hashlib.new(kind, content, usedforsecurity=False).hexdigest()
+    if found != value:
+        raise DataError(f"{source} is not the published {name}: its content has the {kind} {found}, not {value}")
+    return content
+
+
 def download(dataset: str, archive: str, mirrors: tuple[str, ...], check: Callable[[bytes, str], object]) -> Path:
     """Return the path of `archive` in the cache; if it is not there, from the first mirror (a URL ending in /) with it.
 
@@ -62,6 +72,8 @@ def download(dataset: str, archive: str, mirrors: tuple[str, ...], check: Callab
                 return part.replace(cache / archive)
         except (OSError, ValueError) as error:  # no network, no such file, no right to write
             failures.append(f"{mirror}{archive} ({type(error).__name__})")
+        except DataError as error:  # another mirror may have the right file
+            failures.append(f"{mirror}{archive} ({error})")
     raise DataError(
         f"{archive} is missing: set REFOPT_DATA to a folder that holds {dataset}/{archive}, "
         f"or connect to the network; tried {' and '.join(failures)}"

@@ -1,15 +1,9 @@
-"""What must be true of the data: the right files, the right split, the right scale, batches that resume."""
+"""What must be true of the data: the right split, the right scale, batches that resume."""
 
-import gzip
-import hashlib
-import io
-import lzma
 import tracemalloc
 
 import numpy as np
-import pooch
 import pytest
-import requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
@@ -20,153 +14,6 @@ from refopt import oracle
 quick = settings(max_examples=40, deadline=None)
 seeds = st.integers(0, 2**32)
 shares = st.floats(0, 0.9) | st.sampled_from([0.0, 0.1, 0.25, 0.5])
-
-# --- files: a tiny MNIST, 5 + 3 images of 2 x 4 pixels, with hashes of its own --------------------------------------
-
-COMPRESS = {"": bytes, ".gz": lambda content: gzip.compress(content, mtime=0), ".xz": lzma.compress}
-packed = COMPRESS[".gz"]
-
-
-@pytest.fixture
-def tiny(monkeypatch):
-    """The content of each file by name; `data.MNIST` has the hashes of these for the time of the test."""
-    rng, files = np.random.default_rng(0), {}
-    for (name, magic, *_), shape in zip(data.MNIST, [(5, 2, 4), (5,), (3, 2, 4), (3,)], strict=True):
-        files[name] = np.array([magic, *shape], ">u4").tobytes() + rng.integers(0, 10, shape, np.uint8).tobytes()
-    md5 = {name: [hashlib.md5(kind).hexdigest() for kind in (c, packed(c))] for name, c in files.items()}
-    monkeypatch.setattr(data, "MNIST", [(name, magic, *md5[name]) for name, magic, *_ in data.MNIST])
-    return files
-
-
-@pytest.fixture
-def network(monkeypatch, tmp_path):
-    """A network that has what is put into `served`, by address, and lists what it was `asked`; an empty cache."""
-    served, asked = {}, []
-
-    def get(url, timeout, **_):
-        asked.append(url)
-        assert max(timeout) <= 30, "a dead network must be noticed within seconds"
-        if url not in served:
-            raise requests.ConnectionError(url)
-        response = requests.Response()
-        response.status_code, response.raw = 200, io.BytesIO(served[url])
-        return response
-
-    monkeypatch.setattr(requests, "get", get)
-    monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / "cache" / name)
-    monkeypatch.delenv("REFOPT_DATA", raising=False)
-    return served, asked
-
-
-def write(folder, files, suffix="", damage=bytes):
-    folder.mkdir(exist_ok=True)
-    for name, content in files.items():
-        (folder / (name + suffix)).write_bytes(damage(COMPRESS[suffix](content)))
-
-
-@pytest.mark.parametrize("suffix", COMPRESS)
-@pytest.mark.parametrize("below", ["mnist", "."])
-def test_files_in_the_folder_are_read_as_they_are(tiny, network, tmp_path, suffix, below):
-    write(tmp_path / below, tiny, suffix)
-    read, (x_train, y_train, x_test, y_test) = data.mnist(tmp_path), tiny.values()
-    np.testing.assert_array_equal(read.x_train, np.frombuffer(x_train[16:], np.uint8).reshape(5, 2, 4, 1))
-    np.testing.assert_array_equal(read.x_test, np.frombuffer(x_test[16:], np.uint8).reshape(3, 2, 4, 1))
-    assert (bytes(read.y_train), bytes(read.y_test)) == (y_train[8:], y_test[8:])
-    assert network[1] == []
-
-
-def test_a_given_folder_goes_before_the_environment_and_mnist_below_it_before_itself(tiny, tmp_path, monkeypatch):
-    write(tmp_path / "mnist", tiny)
-    write(tmp_path, dict.fromkeys(tiny, b"not this one"))
-    write(tmp_path / "other", dict.fromkeys(tiny, b"nor this one"))
-    monkeypatch.setenv("REFOPT_DATA", str(tmp_path / "other"))
-    assert data.load("mnist", folder=tmp_path).x_train.shape == (5, 2, 4, 1)
-    with pytest.raises(data.DataError, match="other"):
-        data.load("mnist")
-
-
-DAMAGE = {
-    "empty": (lambda c: b"", "is truncated"),
-    "cut in the magic number": (lambda c: c[:3], "is truncated"),
-    "cut in the shape": (lambda c: c[:6], "is truncated"),
-    "cut in the elements": (lambda c: c[:-1], "is truncated"),
-    "one byte more": (lambda c: c + b"\0", "goes on after its end"),
-    "one element changed": (lambda c: c[:-1] + b"\xff", "is not the published file"),
-    "a web page": (lambda c: b"<html>" + c, "is not an IDX (image|label) file"),
-    "images for labels, labels for images": (lambda c: c[:3] + bytes([c[3] ^ 2]) + c[4:], "is not an IDX"),
-}
-
-
-@pytest.mark.parametrize("which", range(4))
-@pytest.mark.parametrize("case", DAMAGE)
-def test_a_file_that_is_not_intact_is_refused_and_not_replaced(tiny, network, tmp_path, which, case):
-    (damage, message), name = DAMAGE[case], list(tiny)[which]
-    write(tmp_path, tiny | {name: damage(tiny[name])})
-    with pytest.raises(data.DataError, match=f"{name} {message}"):
-        data.mnist(tmp_path)
-    assert network[1] == []
-
-
-@pytest.mark.parametrize("damage", [lambda c: c[:-9], lambda c: c[:-12] + bytes(12), lambda c: c[:10] + b"\xff" * 20])
-@pytest.mark.parametrize("suffix", [".gz", ".xz"])
-def test_a_damaged_archive_is_refused(tiny, tmp_path, suffix, damage):
-    write(tmp_path, tiny, suffix, damage)
-    with pytest.raises(data.DataError, match=f"train-images-idx3-ubyte{suffix} cannot be read"):
-        data.mnist(tmp_path)
-
-
-def test_without_folder_and_network_the_error_names_both_ways(network, tmp_path):
-    with pytest.raises(data.DataError, match="REFOPT_DATA to a folder that holds mnist/train-images-idx3") as caught:
-        data.load("mnist", folder=tmp_path)
-    assert caught.value.__context__ is None  # no traceback of the network below it
-    assert network[1] == [mirror + "train-images-idx3-ubyte.gz" for mirror in data.MNIST_MIRRORS]  # once each
-    assert all(address in str(caught.value) for address in network[1])
-
-
-@pytest.mark.parametrize("mirror", [0, 1])
-def test_what_is_not_in_the_folder_is_downloaded_once(tiny, network, tmp_path, mirror):
-    served, asked = network
-    served.update({f"{data.MNIST_MIRRORS[mirror]}{name}.gz": packed(tiny[name]) for name in tiny})
-    write(tmp_path, dict(list(tiny.items())[:1]))
-    read = data.mnist(tmp_path)
-    assert len(asked) == 3 * (mirror + 1)
-    served.clear()
-    np.testing.assert_array_equal(data.mnist(tmp_path).x_test, read.x_test)  # from the cache
-    next((tmp_path / "cache").rglob("t10k-labels*")).write_bytes(b"damaged")
-    with pytest.raises(data.DataError, match=r"t10k-labels-idx1-ubyte\.gz is missing"):
-        data.mnist(tmp_path)
-
-
-def test_a_wrong_archive_never_enters_the_cache(tiny, network, tmp_path):
-    network[0].update({f"{mirror}{name}.gz": b"log in first" for mirror in data.MNIST_MIRRORS for name in tiny})
-    with pytest.raises(data.DataError, match="ValueError"):
-        data.mnist(None)
-    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
-
-
-def test_the_content_of_a_right_archive_is_checked_too(tiny, network, monkeypatch):
-    network[0].update({f"{data.MNIST_MIRRORS[0]}{name}.gz": packed(tiny[name]) for name in tiny})
-    monkeypatch.setattr(data, "MNIST", [(name, magic, "0" * 32, archive) for name, magic, _, archive in data.MNIST])
-    with pytest.raises(data.DataError, match="is not the published file"):
-        data.mnist(None)
-
-
-@pytest.mark.data("mnist")
-def test_the_real_mnist_has_its_known_counts_and_moments():
-    try:
-        mnist = data.load("mnist")
-    except data.DataError as error:
-        if "is missing" in str(error):
-            pytest.skip(str(error))
-        raise
-    assert (mnist.x_train.shape, mnist.x_test.shape) == ((60000, 28, 28, 1), (10000, 28, 28, 1))
-    assert np.bincount(mnist.y_train).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
-    assert np.bincount(mnist.y_test).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
-    black, white = mnist.x_train.min(), mnist.x_train.max()  # -mean / std and (1 - mean) / std
-    np.testing.assert_allclose([-black / (white - black), 1 / (white - black)], [0.1307, 0.3081], atol=5e-5)
-    published = (33.7912 - 33.3184) / 78.5675  # mean of the test part on the scale of the training part, 4 decimals
-    np.testing.assert_allclose([v.mean(dtype=float) for v in (mnist.x_train, mnist.x_test)], [0, published], atol=2e-6)
-
 
 # --- split ---------------------------------------------------------------------------------------------------------
 
@@ -241,7 +88,7 @@ def test_the_test_part_of_digits_does_not_depend_on_the_split():
 
 
 def test_an_unknown_name_is_refused():
-    with pytest.raises(ValueError, match="name must be one of digits, mnist, cifar10, got 'minst'"):
+    with pytest.raises(ValueError, match="name must be one of digits, mnist, cifar10, cifar100, got 'minst'"):
         data.load("minst")
 
 
