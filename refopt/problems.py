@@ -174,7 +174,7 @@ def quadratic_exact() -> Quadratic:
 def drori_teboulle(N: int = 20) -> Huber:
     """Make the convex function that N steps of size 1/L reduce least: f_N = N + 1/2 = L |x0 - x*|²/(4N + 2).
 
-    Drori, Teboulle, Performance of first-order methods for smooth convex minimization (2014), Theorem 3.1.
+    Drori, Teboulle, Performance of first-order methods for smooth convex minimization (2014).
     """
     return Huber(np.eye(1), np.zeros(1), np.full(1, 2.0 * N + 1))
 
@@ -209,7 +209,7 @@ def maximum(n: int = 50) -> Maximum:
 def reddi() -> Linear:
     """Make f = (3x - x - x)/3 on [-1, 1], x* = -1: its three terms in turn, `Recorded`, lead Adam to 1.
 
-    Reddi, Kale, Kumar, On the convergence of Adam and beyond (2018), Theorem 1, with C = 3.
+    Reddi, Kale, Kumar, On the convergence of Adam and beyond (2018), with C = 3.
     """
     return Linear(np.ones((3, 1)), np.array([3.0, -1, -1]), np.ones(1))
 

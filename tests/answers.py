@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from runs import Function, Scripted
+from runs import Function, Scripted, trajectory
 
 from refopt import PROBLEMS, FiniteSum, Oracle, Recorded
 
@@ -46,6 +46,13 @@ def one_step(rule, oracle, x):
     rule.start(x, oracle)
     d = rule.step(x, oracle)
     return x + d, rule.eta
+
+
+def check_by_hand(rule, oracle, x0, eta, x):
+    """Hold a run from x0 to rates and points of twelve digits: to 1e-11, where x cancels to 1e-14 of where it began."""
+    run = trajectory(rule, oracle, np.array(x0, float), len(eta))
+    np.testing.assert_allclose(run.eta, eta, rtol=1e-11)
+    np.testing.assert_allclose(run.x[1 : len(x) + 1], np.reshape(x, (len(x), -1)), rtol=1e-11, atol=1e-14)
 
 
 def parts(total):

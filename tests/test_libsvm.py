@@ -3,14 +3,12 @@
 import bz2
 import gzip
 import hashlib
-import io
 import lzma
 
 import numpy as np
-import pooch
 import pytest
-import requests
 import strict
+import web
 from sklearn.datasets import load_breast_cancer
 from sklearn.linear_model import LogisticRegression
 
@@ -24,32 +22,18 @@ ADDRESS = PAGE + "tiny.bz2"
 
 
 @pytest.fixture
-def folder(monkeypatch, tmp_path):
+def network(monkeypatch, tmp_path):
+    return web.fake(monkeypatch, tmp_path)
+
+
+@pytest.fixture
+def folder(monkeypatch, tmp_path, network):
     """The folder REFOPT_DATA; a table of sets that has `tiny`, too."""
     lines = b"\n".join(line.rstrip() for line in TINY.splitlines())
     monkeypatch.setitem(FILES, "tiny", File("tiny.bz2", 3, hashlib.sha256(lines).hexdigest()))
     monkeypatch.setenv("REFOPT_DATA", str(tmp_path / "data"))
     (tmp_path / "data" / "libsvm").mkdir(parents=True)
     return tmp_path / "data"
-
-
-@pytest.fixture
-def network(monkeypatch, tmp_path):
-    """A network that has what is put into `served`, by address, and lists what it was `asked`; an empty cache."""
-    served, asked = {}, []
-
-    def get(url, timeout, **_):
-        asked.append(url)
-        assert max(timeout) <= 30, "a dead network must be noticed within seconds"
-        if url not in served:
-            raise requests.ConnectionError(url)
-        response = requests.Response()
-        response.status_code, response.raw = 200, io.BytesIO(served[url])
-        return response
-
-    monkeypatch.setattr(requests, "get", get)
-    monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / "cache" / name)
-    return served, asked
 
 
 # --- files -----------------------------------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ def fista(steps):
 )
 @pytest.mark.parametrize("kind", [NesterovLookAhead, Nesterov])
 def test_nesterovs_growing_momentum_is_as_fast_as_beck_and_teboulle_prove(name, tight, kind):
-    """MO3: h_k ≤ 2 L R²/(k + 1)². Beck, Teboulle 2009, Theorem 4.4.
+    """MO3: h_k ≤ 2 L R²/(k + 1)². Beck, Teboulle 2009.
 
     200 steps. The bound alone does not see where the gradient is taken; the function it is proved by does:
     2/L t_k² h_k + |t_k x_k - (t_k - 1) x_(k-1) - x*|² never grows, to 1e-11 R². Nesterov runs at the points y_k where
@@ -86,7 +86,7 @@ EYELESS = {  # they see gradients alone
 @pytest.mark.parametrize("k", [5, 10, 20])
 @pytest.mark.parametrize("rule", EYELESS)
 def test_no_method_that_sees_gradients_alone_beats_the_lower_bound(rule, k):
-    """MO4: h_k ≥ 3 L R²/(32 (k + 1)²) on the chain of 2k + 1, L = 4/(n + 1). Nesterov 2018, Theorem 2.1.7.
+    """MO4: h_k ≥ 3 L R²/(32 (k + 1)²) on the chain of 2k + 1, L = 4/(n + 1). Nesterov 2018.
 
     From 0, x_j knows j variables: the others are 0, bit for bit, whatever the rule makes of their gradients.
     """

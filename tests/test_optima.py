@@ -305,3 +305,18 @@ def test_samples_know_their_own_optimum(name, data):
         return
     assert abs(gap(part)) <= 1e-11
     assert part.value(part.x_star) == pytest.approx(part.f_star, rel=1e-15, abs=1e-29)
+
+
+def table():
+    """Print every problem with what is certified of it; to be read, not tested."""
+    print(f"{'problem':20} {'n':>2} {'f*':>14} {'mu':>10} {'L':>10} {'certificate':>11}  x*")
+    for name in TABLE:
+        p = make(name)
+        known = [p.f_star, nan if p.mu is None else p.mu, nan if p.L is None else p.L]
+        bound = nan if p.x_star is None else abs(gap(p))
+        x_star = "none" if p.x_star is None else np.array2string(p.x_star, precision=4, threshold=5, edgeitems=2)
+        print(f"{name:20} {p.x0.size:2} {known[0]:14.10f} {known[1]:10.6g} {known[2]:10.6g} {bound:11.1e}  {x_star}")
+
+
+if __name__ == "__main__":
+    table()

@@ -93,7 +93,7 @@ every_step = pytest.mark.parametrize("step", STEPS)
 def test_subgradients_lead_below_the_bound_of_shor(name, step):
     """ST3: min h_s ≤ (d_0² + G² Σ η²)/(2 Σ η) after T = 1000 steps of any size, since in each
 
-    d_(t+1)² ≤ d_t² - 2 η h_t + η² |g_t|², to 1e-12 d_0². Shor; Nesterov 2018, Theorem 3.2.2.
+    d_(t+1)² ≤ d_t² - 2 η h_t + η² |g_t|², to 1e-12 d_0². Shor; Nesterov 2018.
     """
     p = problem(name)
     d2 = squares(p.x0 - p.x_star)
@@ -115,7 +115,7 @@ def test_the_bound_of_shor_is_nearly_attained():
 
 @every_step
 def test_a_maximum_resists_as_long_as_it_has_variables(step):
-    """ST3: max x_j on the unit ball, n = 50: for 49 steps of any size h ≥ 1/√n = -f*. Nesterov 2018, Theorem 3.2.1.
+    """ST3: max x_j on the unit ball, n = 50: for 49 steps of any size h ≥ 1/√n = -f*. Nesterov 2018.
 
     g is the unit vector of the first x_j that is largest, so that after t steps all but t variables are still 0.
     """

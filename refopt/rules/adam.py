@@ -114,7 +114,7 @@ class Adam(Diagonal):
 class AMSGradOriginal(Adam):
     """Adam whose rates never grow: it keeps the largest v, and the bias of both averages."""
 
-    paper = "Reddi et al. 2018, Algorithm 2"
+    paper = "Reddi et al. 2018"
     vectors = ("m", "v", "w")
 
     @elementwise

@@ -23,7 +23,7 @@ from math import inf
 
 from ..arrays import dot, namespace, ratio
 from ..checks import nonnegative
-from .adasecant import AdaSecantTheory
+from .adasecant import AdaSecantTheory, blocks
 from .alig import ALIG
 from .barzilai_borwein import StochasticBB
 from .hypergradient import AdamHD
@@ -100,7 +100,7 @@ class SimpleAdaSecantNormalized(SimpleAdaSecantReleased):
 
     def step(self, x, oracle):
         d, g = super().step(x, oracle), self.last_g
-        for part in [block.slice for block in oracle.blocks] or [slice(None)]:
+        for part in blocks(oracle):
             d[part] = ratio(d[part], namespace(x).sqrt(dot(g[part], g[part])))  # departs: g/|g| in place of g
         return d
 
@@ -205,7 +205,7 @@ class AdamHDReleased(AdamHD):
         self.rate = namespace(x).full_like(x, self.lr)
 
     def adapted(self, g, s, oracle):
-        parts = [block.slice for block in oracle.blocks] or [slice(None)]
+        parts = blocks(oracle)
         rates, u = self.rate.copy(), ratio(s, self.rate)
         rate = rates[parts[-1]][-1]
         for part in parts:

@@ -86,7 +86,7 @@ Differs from the paper / from the authors' code in
 References
     L. Almeida, T. Langlois, J. Amaral, A. Plakhov 1999, Parameter adaptation in stochastic optimization.
     A. G. Baydin, R. Cornish, D. Martínez Rubio, M. Schmidt, F. Wood 2018, Online learning rate adaptation
-    with hypergradient descent, arXiv:1703.04782, eqs. 3-5, Theorem 5.1.
+    with hypergradient descent, arXiv:1703.04782, eqs. 3-5.
     G. Retsinas et al., Newton-based trainable learning rate, eqs. 1-3, section 3, Table 1.
 """
 
