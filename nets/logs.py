@@ -101,10 +101,9 @@ class StepLog:
         self.rows: list[Array] = []
 
     def add(self, step: Step, loss: Any) -> None:
-        """Note a step; `eta` is the mean where there is one per coordinate."""
+        """Note a step, by its one step size (`Step.size`)."""
         xp = namespace(step.x)
-        eta = step.eta.mean() if getattr(step.eta, "ndim", 0) else step.eta
-        figures = loss, eta, xp.sqrt(dot(step.g, step.g))
+        figures = loss, step.size, xp.sqrt(dot(step.g, step.g))
         self.rows.append(xp.stack([xp.asarray(figure, step.x.dtype) for figure in figures]))
 
     def __enter__(self) -> StepLog:
@@ -140,5 +139,5 @@ class Shown:
             return
         if self.step is not None:
             f, eta = self.step
-            self.bar.set_postfix_str(f"loss {float(f):.3g}, eta {to_host(eta).mean():.3g}")
-        self.seen, self.step = time.monotonic(), (step.f, step.eta)
+            self.bar.set_postfix_str(f"loss {float(f):.3g}, eta {float(eta):.3g}")
+        self.seen, self.step = time.monotonic(), (step.f, step.size)

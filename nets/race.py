@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.optimize import minimize
 
-from refopt import NonFiniteError, Oracle, Rule, descend, to_host
+from refopt import NonFiniteError, Oracle, Rule, descend
 from refopt.oracle import Wrapper
 
 
@@ -55,7 +55,7 @@ def race(rule: Rule, problem: Any, oracle: Oracle, steps: int) -> Raced:
             with np.errstate(all="ignore"):
                 gap.append(float(problem.value(step.x)) - f_star)
             evaluations.append(counted.evaluations)
-            eta.append(float(to_host(step.eta).mean()))
+            eta.append(float(step.size))
     except NonFiniteError as error:
         print(f"stopped early: {error}", file=sys.stderr)
     return Raced(np.array(evaluations), np.array(gap), np.array(eta))

@@ -10,9 +10,14 @@ Shapes: n is the length of a flat vector.
 
 from __future__ import annotations
 
+import ctypes
 import functools
+import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
+from contextvars import copy_context
 from importlib.metadata import distributions
 from types import ModuleType
 from typing import Any
@@ -23,7 +28,9 @@ Array = Any  # numpy.ndarray or cupy.ndarray: the two share no base class
 Scalar = Any  # a 0-d array, or a NumPy scalar, of its vector's dtype
 
 ROW = 512  # elements that `dot` adds in float32
-TILE = 1 << 16  # elements: 256 KB of float32, so a few operands of one tile stay in a 2 MB L2 cache
+TILE = 1 << 18  # elements: 1 MB of float32, so what is computed with one tile stays in the cache
+CORES = min(4, os.cpu_count() or 1)  # threads that work on tiles: four use up the memory's bandwidth
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 
 
 def namespace(x: Array) -> ModuleType:
@@ -76,13 +83,8 @@ def all_finite(x: Array) -> Scalar:
     return xp.isfinite(x).all()
 
 
-def tiles(n: int) -> Iterator[slice]:
-    """Slices that cut range(n) into pieces of at most TILE elements."""
-    return (slice(start, start + TILE) for start in range(0, n, TILE))
-
-
 def elementwise(formula: Callable[..., Any]) -> Callable[..., Any]:
-    """Run a pure element-wise formula in cache-size tiles on the CPU, as it stands on a GPU.
+    """Run a pure element-wise formula in cache-size tiles on all cores of a CPU, as it stands on a GPU.
 
     The formula takes vectors (n,) and scalars and returns a vector (n,) or a tuple of them. Written over
     whole vectors, one with five operations moves five temporaries through main memory; in tiles none
@@ -94,16 +96,71 @@ def elementwise(formula: Callable[..., Any]) -> Callable[..., Any]:
         n = max(getattr(a, "size", 1) for a in arguments)
         if n <= TILE or any(namespace(a) is not np for a in arguments if hasattr(a, "ndim")):
             return formula(*arguments)
-        whole: tuple[Array, ...] = ()
-        for tile in tiles(n):
-            results = formula(*(a[tile] if getattr(a, "ndim", 0) else a for a in arguments))
-            parts = results if isinstance(results, tuple) else (results,)
-            whole = whole or tuple(np.empty(n, part.dtype) for part in parts)
-            for target, part in zip(whole, parts, strict=True):
+
+        def results(tile: slice) -> tuple[Array, ...]:
+            parts = formula(*(a[tile] if getattr(a, "ndim", 0) else a for a in arguments))
+            return parts if isinstance(parts, tuple) else (parts,)
+
+        def fill(tile: slice) -> None:
+            for target, part in zip(whole, results(tile), strict=True):
                 target[tile] = part
-        return whole if isinstance(results, tuple) else whole[0]
+
+        kinds = formula(*(a[:1] if getattr(a, "ndim", 0) else a for a in arguments))
+        whole = tuple(np.empty(n, kind.dtype) for kind in (kinds if isinstance(kinds, tuple) else (kinds,)))
+        in_tiles(n, fill)
+        return whole if isinstance(kinds, tuple) else whole[0]
 
     return run
+
+
+def add_to(x: Array, d: Array) -> None:
+    """Add d to x in place, both (n,)."""
+    if namespace(x) is not np or x.size <= TILE:
+        x += d
+    else:
+        in_tiles(x.size, lambda tile: np.add(x[tile], d[tile], out=x[tile]))
+
+
+def in_tiles(n: int, work: Callable[[slice], Any]) -> None:
+    """Call work(tile) for slices of at most TILE elements that cover range(n), on all cores (NumPy lets them)."""
+    keep_freed_memory()
+    tiles = [slice(start, min(start + TILE, n)) for start in range(0, n, TILE)]
+    shares = [tiles[k::CORES] for k in range(CORES)]
+
+    def each(share: list[slice]) -> None:
+        for tile in share:
+            work(tile)
+
+    others = [helpers().submit(copy_context().run, each, share) for share in shares[1:] if share]
+    try:
+        each(shares[0])
+    finally:
+        wait(others)
+    for other in others:
+        other.result()
+
+
+@functools.cache
+def helpers() -> ThreadPoolExecutor:
+    """Return the threads that help this one, if there are cores for them; they start when first needed."""
+    return ThreadPoolExecutor(CORES, thread_name_prefix="refopt")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=helpers.cache_clear)  # threads do not survive a fork
+
+
+@functools.cache
+def keep_freed_memory() -> None:
+    """Let the C library keep freed memory for the next array: a fresh page costs more than most of what is done to it.
+
+    glibc returns blocks over 128 KB to the system, and fetches and clears new ones every time. Elsewhere this does
+    nothing.
+    """
+    with suppress(OSError, AttributeError, TypeError):
+        libc = ctypes.CDLL(None)
+        for parameter in M_TRIM_THRESHOLD, M_MMAP_THRESHOLD:
+            libc.mallopt(parameter, 1 << 30)
 
 
 def array_module(device: str) -> ModuleType:

@@ -11,19 +11,22 @@ and progress bars are plain code there.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import count
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .arrays import Array, Scalar, all_finite, namespace
+from .arrays import Array, Scalar, add_to, all_finite, dot, namespace, ratio
 from .oracle import Oracle, Wrapper
 
 if TYPE_CHECKING:
     from .rule import Rule
 
 
-class Step(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Step:
     """What one step did."""
 
     t: int
@@ -34,8 +37,33 @@ class Step(NamedTuple):
     """The first value the oracle gave in this step: f at x before the move, on the current sample."""
     g: Array
     """The gradient (n,) that came with it. (A look-ahead rule asks at its look-ahead point.)"""
-    eta: Any
-    """The step size the rule chose: 0-d, or one per coordinate."""
+    d: Array
+    """The displacement (n,) that the rule proposed."""
+    rule: Rule = field(repr=False)
+    own: int = field(repr=False)
+    """The rule's own count of its steps."""
+
+    @cached_property
+    def eta(self) -> Any:
+        """The step size the rule chose: 0-d, or one per coordinate.
+
+        A rule that computes its rates only when asked has to be asked before the next step: RuntimeError after it.
+        """
+        if self.rule.t != self.own:
+            raise RuntimeError(f"the rates of step {self.t} are gone: read step.eta before the next step is taken")
+        return self.rule.eta
+
+    @property
+    def size(self) -> Scalar:
+        """The step size as one number, 0-d: eta, or |d| / |g|, 0 where g is 0, of a rule with one per coordinate."""
+        if computes_eta(self.rule) or np.ndim(self.eta):
+            return ratio(namespace(self.g).sqrt(dot(self.d, self.d)), namespace(self.g).sqrt(dot(self.g, self.g)))
+        return self.eta
+
+
+def computes_eta(rule: Rule) -> bool:
+    """Whether a rule computes its rates, one per coordinate, when asked: that may cost as much as the step."""
+    return isinstance(type(rule).eta, property)
 
 
 class NonFiniteError(ArithmeticError):
@@ -162,14 +190,19 @@ def descend(
         watched.begin(t)
         try:
             with np.errstate(all="ignore"):  # an overflow shows in the next answer, which is checked
-                x += rule.step(x, watched)
+                d = rule.step(x, watched)
+                add_to(x, d)
         except _Refused:
             if nonfinite == "raise" or not all_finite(x):
                 raise NonFiniteError(t, rule) from None
+            d = namespace(x).zeros_like(x)
         else:
             oracle.project(x, out=x)
             own = rule.t
         if t % period == 0 and (bad := watched.first_bad_step()) is not None:
             raise NonFiniteError(bad, rule)
         assert watched.first is not None, "a step asks the oracle at least once"
-        yield Step(t, x, *watched.first, rule.eta)
+        step = Step(t, x, *watched.first, d, rule, own)
+        if not computes_eta(rule):
+            _ = step.eta  # asked now, remembered
+        yield step

@@ -1,6 +1,7 @@
 """The switch between NumPy and CuPy, and the few operations that every formula relies on."""
 
 import math
+import os
 import re
 import sys
 import types
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refopt import array_module, arrays, dot, elementwise, namespace, ratio, to_device, to_host
-from refopt.arrays import ROW, TILE, all_finite, tiles
+from refopt.arrays import CORES, ROW, TILE, add_to, all_finite, helpers, in_tiles
 
 quick = settings(max_examples=30, deadline=None)
 sizes = st.builds(lambda tiles, offset: max(1, tiles * TILE + offset), st.integers(0, 2), st.integers(-2, 2))
@@ -150,19 +151,63 @@ def test_a_long_vector_goes_in_tiles_and_a_device_array_whole():
     seen = []
     record = elementwise(lambda x: seen.append(x.size) or x)
     record(np.zeros(2 * TILE + 1))
+    assert sorted(seen) == [1, 1, TILE, TILE]  # the first tells the dtype
+    seen.clear()
     record(np.zeros(TILE))
     record(strict.asarray(np.zeros(2 * TILE + 1)))
-    assert seen == [TILE, TILE, 1, TILE, 2 * TILE + 1]
+    assert seen == [TILE, 2 * TILE + 1]
     assert elementwise(formula).__name__ == "formula"
 
 
 @quick
-@given(st.integers(0, 5 * TILE))
-def test_tiles_cover_the_range_once_in_order(n):
-    pieces = list(tiles(n))
-    assert [i for piece in pieces for i in range(n)[piece]][:: TILE // 2] == list(range(0, n, TILE // 2))
-    assert sum(len(range(n)[piece]) for piece in pieces) == n
-    assert all(len(range(n)[piece]) <= TILE for piece in pieces)
+@given(st.integers(1, 9 * TILE))
+def test_tiles_cover_the_range_once(n):
+    pieces = []
+    in_tiles(n, pieces.append)
+    pieces.sort(key=lambda piece: piece.start)
+    assert [piece.start for piece in pieces] == list(range(0, n, TILE))
+    assert [piece.stop for piece in pieces] == [*range(TILE, n, TILE), n]
+
+
+@quick
+@given(st.integers(0, 2**32 - 1), sizes, st.sampled_from([np.float32, np.float64]))
+def test_add_to_is_the_sum_bit_for_bit_in_the_memory_of_x(seed, n, dtype):
+    x, d = np.random.default_rng(seed).standard_normal((2, n)).astype(dtype)
+    total, before = x + d, x
+    add_to(x, d)
+    assert x is before
+    assert x.tobytes() == total.tobytes()
+
+
+def test_what_goes_wrong_in_a_tile_is_raised_after_the_others_are_done():
+    done = []
+
+    def work(tile):
+        if tile.start == TILE:
+            raise ZeroDivisionError
+        done.append(tile.start)
+
+    with pytest.raises(ZeroDivisionError):
+        in_tiles(8 * TILE, work)
+    alone = CORES == 1  # one thread stops where it fails
+    assert set(range(0, 8 * TILE, 2 * TILE)) <= set(done) or alone
+
+
+def test_a_warning_that_the_caller_has_silenced_is_silent_in_every_tile():
+    """NumPy's error state belongs to a context, and threads have their own."""
+    x = np.full(8 * TILE, 1e38, np.float32)
+    with np.errstate(all="ignore"):
+        assert np.isinf(elementwise(lambda x: x * x)(x)).all()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_process_has_threads_of_its_own():
+    in_tiles(8 * TILE, lambda tile: None)
+    before = helpers()
+    if (child := os.fork()) == 0:
+        os._exit(helpers() is before)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 # --- array_module ----------------------------------------------------------------------------------------------------

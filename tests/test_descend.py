@@ -8,10 +8,13 @@ import pytest
 import strict
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from runs import Function
 
 from refopt import (
     ALIG,
     PROBLEMS,
+    Adam,
+    AdaSecant,
     Armijo,
     Ball,
     Box,
@@ -26,6 +29,7 @@ from refopt import (
     NesterovLookAhead,
     NonFiniteError,
     Oracle,
+    Polyak,
     Random,
     Rule,
     Shuffled,
@@ -374,3 +378,48 @@ def test_on_a_device_without_epochs_raise_reads_every_hundred_steps(monkeypatch)
     *_, last = islice(descend(GradientDescent(lr=0.01), problem, problem.x0), 250)
     assert reads == [100, 100]
     assert last.t == 250
+
+
+# --- one number for a step size --------------------------------------------------------------------------------------
+
+
+def test_the_size_of_a_step_is_its_eta_if_that_is_one_number():
+    """Heavy ball moves by more than lr times the gradient: its step size is lr all the same."""
+    for step in islice(descend(HeavyBall(0.001), QUADRATIC, QUADRATIC.x0), 5):
+        assert step.size == step.eta == 0.001
+    assert np.linalg.norm(step.d) > 0.0011 * np.linalg.norm(step.g)
+
+
+@pytest.mark.parametrize("rule", [Adam(0.01, eps=0.0), AdaSecant()], ids=repr)
+def test_the_size_of_a_step_by_rates_is_its_length_over_that_of_the_gradient(rule):
+    """Not the mean of the rates: a coordinate without a gradient has any rate, and goes nowhere."""
+    dead = Function(lambda x: (x[0] ** 2 + 2 * x[1] ** 2, np.array([2 * x[0], 4 * x[1], 0])))
+    for step in islice(descend(rule, dead, np.array([3.0, -1, 5])), 5):
+        assert step.size == pytest.approx(np.linalg.norm(step.d) / np.linalg.norm(step.g), rel=1e-14)
+        assert step.eta.shape == (3,)
+        assert step.size.ndim == 0
+
+
+def test_a_step_along_no_gradient_has_size_0():
+    still = Function(lambda x: (0.0, 0 * x))
+    assert next(descend(Adam(), still, np.ones(2))).size == 0
+
+
+def test_rates_computed_when_asked_are_remembered_and_gone_with_the_next_step():
+    steps = descend(Adam(0.01), QUADRATIC, QUADRATIC.x0)
+    first, second = next(steps), None
+    rates = first.eta
+    second = next(steps)
+    assert first.eta is rates
+    next(steps)
+    with pytest.raises(RuntimeError, match=r"^the rates of step 2 are gone: read step.eta before the next step"):
+        _ = second.eta
+    steps = list(islice(descend(Polyak(), QUADRATIC, QUADRATIC.x0), 9))
+    assert len({float(step.eta) for step in steps}) == 9, "one number is kept"
+
+
+def test_a_skipped_step_proposes_nothing():
+    problem = PROBLEMS["least-squares-noisy"]()
+    oracle = Bad(FiniteSum(problem, Shuffled(12, 5)), 2)
+    steps = list(islice(descend(GradientDescent(), oracle, problem.x0, nonfinite="skip"), 3))
+    assert [bool(step.d.any()) for step in steps] == [True, False, True]

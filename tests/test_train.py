@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_info
 from nets import train
 from nets.checkpoint import Checkpoint, RunError, locked
 from nets.layers import Dropout, Flatten, Linear, Sequential, Tanh
-from nets.logs import EPOCH_COLUMNS, LOG_COLUMNS, StepLog, Table, read_table
+from nets.logs import EPOCH_COLUMNS, LOG_COLUMNS, Table, read_table
 from nets.options import Options, setup
 from nets.oracle import NetOracle
 from nets.train import fit
@@ -548,18 +548,6 @@ def test_a_table_that_is_none_is_refused(tmp_path):
     (tmp_path / "t.csv").write_text("a,b\n1,2\n")
     with pytest.raises(RunError, match="it has no column c"):
         read_table(tmp_path / "t.csv", ("b", "c"))
-
-
-def test_a_step_size_per_coordinate_is_logged_by_its_mean(tmp_path):
-    class Step:
-        t, x, g, eta = 1, np.zeros(4), np.array([3.0, 4, 0, 0]), np.array([1.0, 2, 3, 6])
-
-    log = StepLog(tmp_path / "log.csv", per_epoch=2, taken=0)
-    log.add(Step, np.float64(0.5))
-    log.flush()
-    assert {name: column[0] for name, column in read_table(tmp_path / "log.csv").items()} == {
-        "step": 1, "epoch": 1, "loss": 0.5, "eta": 3.0, "grad_norm": 5.0,
-    }  # fmt: skip
 
 
 def test_f_star_of_a_net_is_the_infimum_of_its_loss():

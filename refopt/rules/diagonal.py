@@ -88,7 +88,8 @@ from ..rule import Rate, Rule, at
 @elementwise
 def rates(v, lr, eps, eps_root):
     """Return lr over the root (n,) of the squares v (n,), and 0 where that is 0."""
-    return ratio(lr, namespace(v).sqrt(v + eps_root) + eps)  # (4)
+    root = namespace(v).sqrt(v + eps_root) + eps
+    return lr / root if eps > 0 else ratio(lr, root)  # (4)
 
 
 @dataclass
