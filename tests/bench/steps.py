@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -158,9 +159,15 @@ def answer(work):
         print(time.perf_counter() - start, figure, flush=True)
 
 
+@cache
+def has_torch(python):
+    """Whether a Python has PyTorch."""
+    return not subprocess.run([python, "-c", "import torch"], capture_output=True, check=False).returncode
+
+
 def demand_torch(python):
     """End with a sentence where there is no PyTorch."""
-    if subprocess.run([python, "-c", "import torch"], capture_output=True, check=False).returncode:
+    if not has_torch(python):
         sys.exit("PyTorch is not installed: pip install torch, or name a Python that has it with --torch")
 
 

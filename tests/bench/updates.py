@@ -1,15 +1,18 @@
 """Every rule's own step on the 11.17 million parameters of ResNet-18: what it costs beside the gradient.
 
-    python -m tests.bench.updates [--rule Adam SPSMax] [--rounds 5] [--json FILE]
+    python -m tests.bench.updates [--rule Adam SPSMax] [--rounds 15] [--json FILE]
 
-The oracle answers at once, with a gradient that lies ready; what is timed is the rule, the loop around it and x += d.
-The share is that of a ResNet-18 step at batch 32, forward and backward, timed in the same run. Rules that ask more than
-once in a step (line searches, look-ahead) pay for that elsewhere; Newton is not for networks.
+The oracle answers at once, with a gradient that lies ready; what is timed is the rule, the loop around it with its
+check that all is finite, and x += d. The share is that of a ResNet-18 step at batch 32, forward and backward, timed in
+the same run. Rules that ask more than once in a step (line searches, look-ahead) pay for that elsewhere; Newton is not
+for networks. Three rules are PyTorch's too: they take turns with the faster of its two forms, tensor by tensor and
+foreach, in a process of its own.
 """
 
 import argparse
 import json
 import statistics
+import sys
 import time
 from itertools import islice
 from pathlib import Path
@@ -17,11 +20,12 @@ from pathlib import Path
 import numpy as np
 
 from nets.engine import Engine
-from nets.flat import Layout
 from nets.oracle import NetOracle
 from nets.resnet import resnet18
-from refopt import RULES, Newton, Oracle, Recorded, descend
-from refopt.rules.gradient import GradientDescent
+from refopt import RULES, Adam, GradientDescent, HeavyBall, Newton, Oracle, Recorded, descend
+from tests.bench.steps import Peer, has_torch
+
+THEIRS = {GradientDescent: ("SGD", {"lr": 1e-4}), HeavyBall: ("SGD", {"lr": 1e-4, "momentum": 0.9}), Adam: ("Adam", {})}
 
 
 class Ready(Oracle):
@@ -57,35 +61,53 @@ class Ready(Oracle):
         return self.answers[1 - self.k][1]
 
 
-def milliseconds(rule, oracle, x, rounds):
-    """Return the median time of a step, after two to warm up."""
-    times, last = [], time.perf_counter()
-    for _ in islice(descend(rule, oracle, x), rounds + 2):
+def steps(rule, oracle, x):
+    """Yield the milliseconds of one step after the other, without end."""
+    last = time.perf_counter()
+    for _ in descend(rule, oracle, x):
         now = time.perf_counter()
-        times.append(now - last)
-        last = now
-    return 1000 * statistics.median(times[2:])
+        yield 1000 * (now - last)
+        last = time.perf_counter()
+
+
+def compare(kind, ready, x, options):
+    """Return our median, PyTorch's or None, and the ratio; two steps of each are not counted."""
+    mine = steps(kind(), ready, x)
+    peers = []
+    if kind in THEIRS and has_torch(options.torch):
+        sizes = [block.slice.stop - block.slice.start for block in ready.blocks]
+        told = [json.dumps([*THEIRS[kind], foreach, sizes]) for foreach in (False, True)]
+        peers = [Peer("torch_updates", options.torch, text) for text in told]
+    rows = [[next(mine), *(1000 * peer.step()[0] for peer in peers)] for _ in range(options.rounds + 2)][2:]
+    for peer in peers:
+        peer.end()
+    ours, *theirs = (statistics.median(column) for column in zip(*rows, strict=True))
+    return ours, min(theirs, default=None), ours / min(theirs) if theirs else None
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rule", nargs="*", help="class names; by default all rules but Newton")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--torch", default=sys.executable, metavar="PYTHON", help="the Python that has PyTorch")
     options = parser.parse_args()
     rng, model = np.random.default_rng(0), resnet18()
     images, labels = rng.standard_normal((32, 32, 32, 3), dtype=np.float32), rng.integers(0, 10, 32)
     net = NetOracle(model, images, labels, Recorded(np.arange(32)[None], 1), engine=Engine())
     x = net.layout.initial(0)
-    whole = milliseconds(GradientDescent(0.01), net, x, 3)
+    whole = statistics.median(list(islice(steps(GradientDescent(0.01), net, x), 7))[2:])
     print(f"ResNet-18, batch 32, by GradientDescent: {whole:.0f} ms a step; {net.layout.size} numbers")
-    ready, rows = Ready(Layout(model), rng), []
+    if not has_torch(options.torch):
+        print("PyTorch is not installed: no ratios")
+    ready, rows = Ready(net.layout, rng), []
     for kind in RULES:
         if kind is Newton or (options.rule and kind.__name__ not in options.rule):
             continue
-        ms = milliseconds(kind(), ready, x, options.rounds)
-        rows.append({"rule": kind.__name__, "ms": ms, "share": ms / whole})
-        print(f"{kind.__name__:30} {ms:8.1f} ms {100 * ms / whole:6.1f} %", flush=True)
+        ms, theirs, ratio = compare(kind, ready, x, options)
+        rows.append({"rule": kind.__name__, "ms": ms, "share": ms / whole, "torch_ms": theirs, "ratio": ratio})
+        beside = f"{theirs:8.1f} ms PyTorch {ratio:6.2f}" if theirs else ""
+        print(f"{kind.__name__:30} {ms:8.1f} ms {100 * ms / whole:6.1f} %  {beside}".rstrip(), flush=True)
     if options.json:
         options.json.write_text(json.dumps(rows, indent=2) + "\n")
 
