@@ -16,7 +16,6 @@ Tiles. What is computed in pieces of `TILE` bytes stays in the cache between the
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from math import prod
@@ -25,7 +24,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from refopt.arrays import Array
+from refopt.arrays import CORES, Array
 
 TILE = 1 << 18
 """Bytes of a piece of an element-wise operation: some of them fit into the second-level cache of a core."""
@@ -46,11 +45,6 @@ class Lease:
         self.home.setdefault(self.chunk.nbytes, []).append(self.chunk)
 
 
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 class Engine:
     """The CPU of one run.
 
@@ -63,7 +57,7 @@ class Engine:
     def __init__(self, threads: int | None = None):
         if threads is not None and threads < 1:
             raise ValueError(f"threads must be at least 1, got {threads}")
-        self.threads = threads or cores()
+        self.threads = threads or CORES
         self._free: dict[int, list[np.ndarray]] = {}
         self._owned = 0
         self._scratch: dict[tuple[str, int], np.ndarray] = {}

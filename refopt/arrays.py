@@ -29,7 +29,7 @@ Scalar = Any  # a 0-d array, or a NumPy scalar, of its vector's dtype
 
 ROW = 512  # elements that `dot` adds in float32
 TILE = 1 << 18  # elements: 1 MB of float32; smaller ones cost more in hand-overs between threads than the cache gains
-CORES = min(4, os.cpu_count() or 1)  # threads that work on tiles: four use up the memory's bandwidth
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 
 
@@ -125,7 +125,8 @@ def in_tiles(n: int, work: Callable[[slice], Any]) -> None:
     """Call work(tile) for slices of at most TILE elements that cover range(n), on all cores (NumPy lets them)."""
     keep_freed_memory()
     tiles = [slice(start, min(start + TILE, n)) for start in range(0, n, TILE)]
-    shares = [tiles[k::CORES] for k in range(CORES)]
+    parts = min(4, CORES)  # four threads use up the memory's bandwidth
+    shares = [tiles[k::parts] for k in range(parts)]
 
     def each(share: list[slice]) -> None:
         for tile in share:
@@ -142,7 +143,7 @@ def in_tiles(n: int, work: Callable[[slice], Any]) -> None:
 
 @functools.cache
 def helpers() -> ThreadPoolExecutor:
-    """Return the threads that help this one, if there are cores for them; they start when first needed."""
+    """Return the threads that help this one; they start when first needed."""
     return ThreadPoolExecutor(CORES, thread_name_prefix="refopt")
 
 

@@ -4,11 +4,13 @@
 
 Each peer runs in a process of its own and waits idle while the other is timed; they take turns, one step each, so a
 ratio compares steps taken a moment apart. Both start from the same weights and see the same batch; the first three
-losses of both are printed, and must agree to 1 %. More than 1 means that PyTorch is faster.
+losses of both are printed, and must agree to 1 %. More than 1 means that PyTorch is faster. The peak of memory is that
+of the whole process, libraries included.
 """
 
 import argparse
 import json
+import resource
 import statistics
 import subprocess
 import sys
@@ -156,7 +158,8 @@ def answer(work):
     for _ in sys.stdin:
         start = time.perf_counter()
         figure = work()
-        print(time.perf_counter() - start, figure, flush=True)
+        seconds = time.perf_counter() - start
+        print(seconds, figure, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, flush=True)
 
 
 @cache
@@ -172,7 +175,9 @@ def demand_torch(python):
 
 
 class Peer:
-    """A process that does its work once for every line it reads, and answers with seconds and a figure."""
+    """A process that does its work once for every line it reads, answering with seconds, a figure and its peak MiB."""
+
+    peak = 0.0
 
     def __init__(self, module, python, name, *arguments):
         command = [python, "-m", f"tests.bench.{module}", "--serve", name, *arguments]
@@ -183,8 +188,8 @@ class Peer:
     def step(self):
         """Return seconds and loss of one more step."""
         print(file=self.process.stdin, flush=True)
-        seconds, figure = self.process.stdout.readline().split()
-        return float(seconds), float(figure)
+        seconds, figure, self.peak = map(float, self.process.stdout.readline().split())
+        return seconds, figure
 
     def end(self):
         self.process.stdin.close()
@@ -206,7 +211,8 @@ def compare(workload, python, rounds):
     mine, theirs = (statistics.median(column) for column in times.T)
     ratio = statistics.median(times[:, 0] / times[:, 1])
     return {"workload": workload, "batch": WORKLOADS[workload][2], "ours_ms": mine, "torch_ms": theirs, "ratio": ratio,
-            "ours_min": times[:, 0].min(), "torch_min": times[:, 1].min(), "losses": first.tolist()}  # fmt: skip
+            "ours_min": times[:, 0].min(), "torch_min": times[:, 1].min(), "losses": first.tolist(),
+            "ours_mib": peers[0].peak, "torch_mib": peers[1].peak}  # fmt: skip
 
 
 def main():
@@ -223,13 +229,15 @@ def main():
     demand_torch(options.torch)
     rows = []
     print(
-        f"{'workload':14} {'batch':>5} {'ours ms':>9} {'torch ms':>9} {'ratio':>6} {'minima':>15}   losses ours, torch"
+        f"{'workload':14} {'batch':>5} {'ours ms':>9} {'torch ms':>9} {'ratio':>6} {'minima':>15} {'peak MiB':>11}"
+        "   losses ours, torch"
     )
     for workload in options.workload:
         rows.append(row := compare(workload, options.torch, options.rounds))
         losses = "; ".join(f"{a:.4f} {b:.4f}" for a, b in row["losses"])
         print(f"{workload:14} {row['batch']:5} {row['ours_ms']:9.2f} {row['torch_ms']:9.2f} {row['ratio']:6.2f} "
-              f"{row['ours_min']:7.2f} {row['torch_min']:7.2f}   {losses}", flush=True)  # fmt: skip
+              f"{row['ours_min']:7.2f} {row['torch_min']:7.2f} "
+              f"{row['ours_mib']:5.0f} {row['torch_mib']:5.0f}   {losses}", flush=True)  # fmt: skip
     if options.json:
         options.json.write_text(json.dumps(rows, indent=2) + "\n")
 
