@@ -75,9 +75,8 @@ def main():
     for name, seconds in spent.items():
         print(f"{name:32} {100 * seconds / whole:5.1f} %")
     alone = min(graph(nodes["made"]) for _ in range(20))
-    print(
-        f"{nodes['made']} nodes of a graph: {1e6 * alone:.0f} µs, {100 * options.steps * alone / whole:.2f} % of the step"
-    )
+    share = 100 * options.steps * alone / whole
+    print(f"{nodes['made']} nodes of a graph: {1e6 * alone:.0f} µs, {share:.2f} % of the step")
 
 
 if __name__ == "__main__":
