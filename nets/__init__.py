@@ -12,7 +12,7 @@ In reading order:
     models    multilayer perceptrons, and all nets by name; cnn: LeNet, AlexNet, VGG; resnet: residual nets;
               and how each paper's differs
     oracle    a net and its mini-batches as an oracle
-    data      data sets: found, verified, split, standardised
+    data      data sets: found, verified, split, measured; augment: images a little different each time
     train     the loop around `refopt.descend`; options, logs and checkpoint beside it
     cli       the command line
 """

@@ -12,17 +12,19 @@ A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009. Ha
 
 from __future__ import annotations
 
+import lzma
 import pickle
 import tarfile
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from refopt.fetch import DataError, decompressed, download, find, verified
+from refopt.fetch import OPENERS, DataError, decompressed, download, find, verified
 
 PAGE = "https://www.cs.toronto.edu/~kriz/"
 PIXELS = 3 * 32 * 32
@@ -67,7 +69,7 @@ class Form(NamedTuple):
     """One of the two official forms of a data set."""
 
     archive: str
-    """Its name, without .gz."""
+    """Its name, without .gz; empty if there is none."""
     unpacked: str
     """The folder in it."""
     files: dict[str, str]
@@ -123,6 +125,26 @@ CIFAR100 = (
 )
 
 
+CIFAR10_SMALL = Form(
+    "",
+    "cifar-10-batches-bin",
+    {
+        "data_batch_1.bin": "sha256:bf94625ad186633dff53b4a30b754c7b996a7b52b80645eebc474f053fb420a1",
+        "test_batch.bin": "sha256:6fc53f55aebe522d5b1a105c0044983a34f86c60436887ec8a0c4a68c093078a",
+    },
+    partial(records, labels=1),
+)
+CIFAR100_SUBSET = Form(
+    "",
+    "cifar-100-binary",
+    {
+        "train.bin": "sha256:a241c87a8c6afe382e696c359c58cfa1b2df8cc4b01785b8148d57431f8b094d",
+        "test.bin": "sha256:a13fd11d65380d031553f9562cd09cc7a98745f881a5b2e07c1acc528be7f4c0",
+    },
+    partial(records, labels=2),
+)
+
+
 def cifar10(folder: Path | None) -> Parts:
     """Return training images (50000, 32, 32, 3) uint8, their labels, and 10,000 of each to test, in the files' order.
 
@@ -139,12 +161,33 @@ def cifar100(folder: Path | None) -> Parts:
     return arrays("cifar100", CIFAR100, folder)
 
 
+def cifar10_small(folder: Path | None) -> Parts:
+    """Return the first 100 images of each class in data_batch_1, and to test the first 50 of each in test_batch.
+
+    A smoke test, not a benchmark. Not published: the files must be there.
+    """
+    return arrays("cifar10-small", (CIFAR10_SMALL,), folder)
+
+
+def cifar100_subset(folder: Path | None) -> Parts:
+    """Return 20 images of each class of CIFAR-100 to train and 5 to test, chosen by chance; no accuracy compares.
+
+    Not published: the files must be there.
+    """
+    return arrays("cifar100-subset", (CIFAR100_SUBSET,), folder)
+
+
 def arrays(dataset: str, forms: tuple[Form, ...], folder: Path | None) -> Parts:
-    """Return images and labels from the first of the forms that is there."""
+    """Return images and labels from the first of the forms that is there; the last file is the test part."""
     form, contents = found(dataset, forms, folder)
-    *train, (planes, labels) = map(form.read, contents)
-    x, y = (np.concatenate(parts) for parts in zip(*train, strict=True))
-    return images(x), y, images(planes), labels
+    x, y, train = np.empty((0, 32, 32, 3), np.uint8), list[np.ndarray](), 0
+    for content in contents:  # file after file into one array: never is there more than that, and a file
+        planes, labels = form.read(content)
+        train = len(x)
+        x.resize((train + len(planes), 32, 32, 3), refcheck=False)
+        x[train:] = images(planes)
+        y.append(labels.copy())  # a view would keep the file
+    return x[:train], np.concatenate(y[:-1]), x[train:], y[-1]
 
 
 def images(planes: np.ndarray) -> np.ndarray:
@@ -152,29 +195,46 @@ def images(planes: np.ndarray) -> np.ndarray:
     return planes.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
 
 
-def found(dataset: str, forms: tuple[Form, ...], folder: Path | None) -> tuple[Form, list[bytes]]:
+def found(dataset: str, forms: tuple[Form, ...], folder: Path | None) -> tuple[Form, Iterator[bytes]]:
     """Return a form and the contents of its files, verified: files before archives, and these before the network."""
     for form in forms:
         for below in (".", form.unpacked):
             paths = {name: path for name in form.files if (path := find(folder, dataset, f"{below}/{name}"))}
             if len(paths) == len(form.files):
-                return form, [verified(decompressed(paths[n]), known, n, paths[n]) for n, known in form.files.items()]
+                return form, (verified(decompressed(paths[n]), known, n, paths[n]) for n, known in form.files.items())
+    first = forms[0]
+    if not first.archive:
+        raise DataError(
+            f"{dataset} is missing, and published nowhere: set REFOPT_DATA to a folder that holds "
+            f"{' and '.join(f'{dataset}/{name}' for name in first.files)}, or take {dataset.partition('-')[0]}"
+        )
     for form in forms:
         if archive := find(folder, dataset, form.archive):
-            return form, members(form, decompressed(archive), archive)
-    form = forms[0]
-    archive = download(dataset, f"{form.archive}.gz", (PAGE,), partial(members, form))
-    return form, members(form, decompressed(archive), archive)
+            return form, members(form, archive)
+    return first, members(first, download(dataset, f"{first.archive}.gz", (PAGE,), partial(check, first)))
 
 
-def members(form: Form, content: bytes, source: Path | str) -> list[bytes]:
-    """Return the contents of the files in an archive, verified; nothing is written to the disk."""
+def check(form: Form, content: bytes, source: str) -> None:
+    """Refuse what is not the archive of this form, or holds other files."""
+    for _ in unpacked(form, BytesIO(content), source):
+        pass
+
+
+def members(form: Form, path: Path) -> Iterator[bytes]:
+    """Yield the contents of the files in an archive, plain or compressed, verified; nothing is written to the disk."""
+    with OPENERS.get(path.suffix, open)(path, "rb") as file:
+        yield from unpacked(form, file, path)
+
+
+def unpacked(form: Form, file: IO[bytes], source: Path | str) -> Iterator[bytes]:
+    """Yield the contents of the files in an archive that is open."""
     try:
-        with tarfile.open(fileobj=BytesIO(content), mode="r:") as archive:
+        with tarfile.open(fileobj=file, mode="r:") as archive:
             there = {Path(member.name).name: member for member in archive.getmembers() if member.isfile()}
-            opened = {name: archive.extractfile(there[name]) for name in form.files}
-            return [verified(f.read() if f else b"", form.files[name], name, source) for name, f in opened.items()]
-    except (tarfile.TarError, KeyError) as error:
+            for name, known in form.files.items():
+                opened = archive.extractfile(there[name])
+                yield verified(opened.read() if opened else b"", known, name, source)
+    except (tarfile.TarError, KeyError, OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise DataError(
             f"{source} is not the archive {form.archive} ({error}): put an intact copy in its place"
         ) from error

@@ -11,6 +11,7 @@ import numpy as np
 from refopt import L2, Ball, Clip, Constrained, Oracle, Shuffled, array_module
 from refopt.arrays import Array
 
+from .augment import AUGMENTS
 from .checkpoint import RunError
 from .data import load
 from .engine import Engine
@@ -28,19 +29,28 @@ class Options:
     """The net: mlp, mlp-retsinas, mlp-liang, lenet, alexnet, vgg11, resnet18, resnet18-imagenet-stem, resnet34,
     resnet50 or wrn-16-4; it takes its inputs and outputs from the data."""
     data: str = "digits"
-    """The data: digits (embedded), mnist, cifar10 or cifar100 (looked for in folder REFOPT_DATA, then downloaded)."""
+    """The data: digits (embedded), mnist, cifar10 or cifar100 (looked for in folder REFOPT_DATA, then downloaded); or,
+    to try things out, cifar10-small or cifar100-subset (only in REFOPT_DATA)."""
     epochs: int = 20
     """Passes over the training data."""
     batch: int = 32
     """Samples in a mini-batch."""
     seed: int = 0
-    """Of initial weights, order of samples, dropout and the validation split."""
+    """Of initial weights, order of samples, augmentation, dropout, and the choice of validation part and samples."""
     device: Literal["cpu", "gpu", "auto"] = "cpu"
     """Where to compute; auto takes a GPU if there is one that works."""
     dtype: Literal["float32", "float64"] = "float32"
     """Of parameters, gradients and activations."""
     validation: float = 0.0
     """Share of the training data set aside; its loss and accuracy are reported beside the test data's."""
+    fold: int = 0
+    """Which part is set aside: with a validation of 0.1, the folds 0 to 9 are a ten-fold cross-validation."""
+    samples: int | None = None
+    """How many of the images left to train on; by default all."""
+    scaling: Literal["standard", "unit"] = "standard"
+    """Of pixels: to mean 0 and deviation 1 of each channel of the training data, or from 0 to 1."""
+    augment: Literal["none", "flip", "crop-flip"] = "none"
+    """Of each mini-batch: left and right turned round by chance, or also images moved by up to 4 pixels."""
     drop_last: bool = False
     """Leave out the last mini-batch of an epoch if it is smaller."""
     weight_decay: float = 0.0
@@ -101,14 +111,18 @@ class Setup(NamedTuple):
 def setup(options: Options) -> Setup:
     """Load the data, build the net, and compose the oracle."""
     xp, dtype = array_module(options.device), np.dtype(options.dtype)
-    data = load(options.data, options.validation, options.seed)
+    data = load(options.data, options.validation, options.seed, fold=options.fold, samples=options.samples)
     parts = {"train": (data.x_train, data.y_train), "test": (data.x_test, data.y_test)}
     if len(data.y_valid):
         parts["valid"] = (data.x_valid, data.y_valid)
     model = MODELS[options.model](data.x_train.shape[1:], data.classes)
     order = Shuffled(len(data.y_train), options.batch, options.seed, options.drop_last)
     engine = Engine(options.threads) if xp is np else None
-    net = NetOracle(model, *parts["train"], order, seed=options.seed, xp=xp, dtype=dtype, engine=engine)
+    scale = data.scale if options.scaling == "standard" else (0, data.x_train.max())
+    net = NetOracle(
+        model, *parts["train"], order, scale=scale, augment=AUGMENTS[options.augment], seed=options.seed,
+        xp=xp, dtype=dtype, engine=engine,
+    )  # fmt: skip
     oracle: Oracle = net
     if options.clip is not None:
         oracle = Clip(oracle, options.clip)

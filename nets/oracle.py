@@ -16,6 +16,7 @@ from refopt import Oracle
 from refopt.arrays import Array, all_finite, namespace, to_host
 from refopt.oracle import Order
 
+from .augment import Augment
 from .engine import Engine
 from .flat import Layout
 from .layers import Layer, Mode
@@ -35,9 +36,11 @@ class NetOracle(Oracle):
     Parameters
     ----------
     model, loss : what to compute; the loss is a mean over the batch, its infimum is `f_star` = 0
-    images, labels : (N, H, W, C) and (N,) on the host; they are moved to `xp`, images as `dtype`
+    images, labels : (N, H, W, C) of any type, and (N,), on the host; they are moved to `xp`
     order : which samples the t-th mini-batch holds: `Shuffled(...)`
-    seed : of the dropout masks, which follow the draw
+    scale : the net sees (images - scale[0]) / scale[1], in `dtype`; numbers, or arrays (C,) of one for each channel
+    augment : what is done to a mini-batch of images before that; see `nets.augment`
+    seed : of augmentation and dropout, which follow the draw
     engine : computes convolutions, batch norm and pooling in their fast form on a CPU; None by their plain text
     """
 
@@ -46,12 +49,14 @@ class NetOracle(Oracle):
 
     def __init__(
         self, model: Layer, images: Array, labels: Array, order: Order, *, loss: Loss = softmax_cross_entropy,
+        scale: tuple[Any, Any] = (0, 1), augment: Augment | None = None,
         seed: int = 0, xp: ModuleType = np, dtype: Any = np.float32, engine: Engine | None = None,
     ):  # fmt: skip
         self.model, self.loss, self.order, self.seed, self.engine = model, loss, order, seed, engine
         self.layout = Layout(model)
         self.blocks = self.layout.blocks
-        self.images, self.labels = xp.asarray(images, dtype), xp.asarray(labels)
+        self.images, self.labels, self.augment = xp.asarray(images), xp.asarray(labels), augment
+        self.mean, self.std = (xp.asarray(part, dtype) for part in scale)
         self.steps_per_epoch = order.steps_per_epoch
         self.data_loss: Any = None
         self.due: int | None = None  # the draw whose first answer is still to come
@@ -73,12 +78,16 @@ class NetOracle(Oracle):
         self.drawn = position
         t = max(position - 1, 0)
         index = namespace(self.labels).asarray(self.order(t))
-        self.batch = (
-            self.images[index],
-            self.labels[index],
-            Mode(train=True, seed=self.seed, draw=t, engine=self.engine),
-        )
+        images = self.images[index]
+        if self.augment:  # [seed] and [seed, 1 + epoch] are the streams of the split and of the order
+            images = self.augment(images, np.random.default_rng([self.seed, 0, 1 + t]))
+        mode = Mode(train=True, seed=self.seed, draw=t, engine=self.engine)
+        self.batch = self.scaled(images), self.labels[index], mode
         self.samples = len(index)
+
+    def scaled(self, images: Array) -> Array:
+        """Return images (N, H, W, C) as the net sees them."""
+        return (images.astype(self.mean.dtype) - self.mean) / self.std
 
     def position(self) -> int:
         """How many mini-batches have been drawn."""
@@ -91,7 +100,7 @@ class NetOracle(Oracle):
     def restore(self, buffers: dict[str, Array]) -> None:
         """Go on with running statistics that `buffers` returned."""
         for name, buffer in self.model.buffers():
-            buffer.data = namespace(self.images).asarray(buffers[name], self.images.dtype)
+            buffer.data = namespace(self.mean).asarray(buffers[name], self.mean.dtype)
 
     def _loss(self, update: bool = False) -> Tensor:
         images, labels, mode = self.batch
@@ -115,9 +124,9 @@ class NetOracle(Oracle):
         return self._loss().data
 
     def evaluate(self, x: Array, images: Array, labels: Array, batch: int = 256) -> tuple[float, float]:
-        """Return mean loss and accuracy (share of right answers) of the net at x (n,).
+        """Return mean loss and accuracy (share of right answers) of the net at x (n,) on images like its own.
 
-        Without dropout, and with running statistics in place of a batch's.
+        Scaled alike, without augmentation and dropout, and with running statistics in place of a batch's.
         """
         xp = namespace(x)
         self.layout.bind(x)
@@ -125,7 +134,7 @@ class NetOracle(Oracle):
         for start in range(0, len(labels), batch):
             part = slice(start, start + batch)
             answers = xp.asarray(labels[part])
-            logits = self.model(Tensor(xp.asarray(images[part], x.dtype)), Mode(engine=self.engine))
+            logits = self.model(Tensor(self.scaled(xp.asarray(images[part]))), Mode(engine=self.engine))
             totals[0] += self.loss(logits, answers).data * len(answers)
             totals[1] += (logits.data.argmax(axis=1) == answers).sum()
         loss, accuracy = (to_host(totals) / len(labels)).tolist()

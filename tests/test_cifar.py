@@ -257,8 +257,8 @@ def test_a_pickle_that_is_not_the_published_one_is_not_even_opened(made, tmp_pat
     _, contents = made("cifar10")
     hostile = pickle.dumps(Hostile(tmp_path / "trace"), protocol=2)
     monkeypatch.setattr(cifar, "Unpickler", None)  # whoever opens one fails with a TypeError
-    write(tmp_path, contents[1] | {"test_batch": hostile})
-    with pytest.raises(DataError, match="test_batch is not the published test_batch"):
+    write(tmp_path, contents[1] | {"data_batch_1": hostile})
+    with pytest.raises(DataError, match="data_batch_1 is not the published data_batch_1"):
         cifar.cifar10(tmp_path)
     assert not (tmp_path / "trace").exists()
 
@@ -286,6 +286,35 @@ def test_only_arrays_of_bytes_can_be_asked_for(asked):
 def test_a_pickle_that_asks_for_an_array_of_objects_gets_one_of_bytes():
     planes, _ = cifar.unpickled(pickled(np.zeros((2, 3072), np.uint8), [1, 2], b"labels", kind=b"O8"), b"labels")
     assert planes.dtype == np.uint8
+
+
+# --- parts of the sets -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dataset", ["cifar10-small", "cifar100-subset"])
+def test_a_part_that_is_not_there_is_asked_of_nobody(network, tmp_path, dataset):
+    with pytest.raises(DataError, match=f"{dataset} is missing, and published nowhere: .* or take {dataset[:7]}"):
+        data.load(dataset, folder=tmp_path)
+    assert network[1] == []
+
+
+@pytest.mark.data("cifar10-small")
+def test_cifar10_small_is_the_first_images_of_each_class_of_cifar10():
+    small, whole = (real(data.DATASETS[name], folder()) for name in ("cifar10-small", "cifar10"))
+    for x, y, first, labels, count in (
+        (small.x_train, small.y_train, whole.x_train[:10000], whole.y_train[:10000], 100),
+        (small.x_test, small.y_test, whole.x_test, whole.y_test, 50),
+    ):
+        index = np.sort(np.concatenate([np.flatnonzero(labels == label)[:count] for label in range(10)]))
+        np.testing.assert_array_equal(x, first[index])
+        np.testing.assert_array_equal(y, labels[index])
+
+
+@pytest.mark.data("cifar100-subset")
+def test_the_subset_of_cifar100_has_as_many_images_of_each_class():
+    subset = real(data.DATASETS["cifar100-subset"], folder())
+    assert np.bincount(subset.y_train).tolist() == [20] * 100
+    assert np.bincount(subset.y_test).tolist() == [5] * 100
 
 
 # --- the real files ------------------------------------------------------------------------------------------------
@@ -316,15 +345,32 @@ def test_the_real_images_have_the_published_means_and_counts():
     np.testing.assert_allclose(std / 255, [0.2470, 0.2435, 0.2616], atol=5e-5)
 
 
-@pytest.mark.data("cifar10")
-def test_loading_the_real_images_never_doubles_them():
+@BOTH
+@EITHER
+@pytest.mark.parametrize("packed", ["plain", ".gz", "archive"])
+def test_loading_never_holds_the_images_twice(monkeypatch, network, tmp_path, *, dataset, form, packed):
+    kind, classes, rng = FORMS[dataset][form], CLASSES[dataset], np.random.default_rng(0)
+    name = b"labels" if dataset == "cifar10" else b"fine_labels"
+    for file in kind.files:
+        x, y = rng.integers(0, 256, (900, 3072), np.uint8), rng.integers(0, classes, 900)
+        labels = np.repeat(y[:, None], 1 + classes // 100, axis=1)
+        content = pickled(x, y, name) if form else np.hstack([labels, x]).astype(np.uint8).tobytes()
+        monkeypatch.setitem(kind.files, file, f"md5:{hashlib.md5(content).hexdigest()}")
+        write(tmp_path, {file: content}, ".gz" if packed == ".gz" else "")
+    if packed == "archive":
+        contents = {file: (tmp_path / file).read_bytes() for file in kind.files}
+        (tmp_path / f"{kind.archive}.gz").write_bytes(archive(kind, contents))
+        for file in kind.files:
+            (tmp_path / file).unlink()
     tracemalloc.start()
     try:
-        read = real(data.load, "cifar10")
+        x_train, _, x_test, _ = (cifar.cifar10 if dataset == "cifar10" else cifar.cifar100)(tmp_path)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < 1.5 * (read.x_train.nbytes + read.x_test.nbytes)  # 1.46: these, and all in uint8 nearly twice
+    file, whole = 900 * 3072, x_train.nbytes + x_test.nbytes
+    assert peak < whole + 4.2 * file  # a file while it is decompressed, unpickled, and copied
+    assert len(x_train) == 900 * (len(kind.files) - 1)
 
 
 @pytest.mark.data("cifar100")

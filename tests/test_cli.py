@@ -11,9 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import web
 
-from nets import cli, plots, train
+from nets import cli, commands, options, plots, train
+from nets.augment import flip
 from nets.checkpoint import Checkpoint
+from nets.data import load, split
 from nets.logs import read_table
 from refopt import RULES
 
@@ -67,6 +70,30 @@ def test_rules_lists_every_rule_with_its_file_and_paper(refopt):
         assert class_name in (ROOT / file).read_text()
         assert cls.paper
         assert line.endswith(cls.paper)
+
+
+def test_data_verifies_data_sets_ahead_of_time(refopt, monkeypatch, tmp_path):
+    _served, asked = web.fake(monkeypatch, tmp_path)
+    printed = refopt("data", "digits")
+    assert printed == "digits: 1,437 images of 8 x 8 x 1 to train, 360 to test, 10 classes; verified\n"
+    assert "train-images-idx3-ubyte.gz is missing: set REFOPT_DATA" in failure(refopt, "data", "digits", "mnist")
+    assert len(asked) == 2
+    assert "name at least one data set: digits, mnist" in failure(refopt, "data")
+
+
+def test_options_of_the_data_reach_the_net(refopt):
+    """Seven batches an epoch: 1437 images, of which the third fold of 0.2 is set aside, and 200 of the rest taken."""
+    data = ["--validation", "0.2", "--fold", "2", "--samples", "200", "--augment", "flip", "--scaling", "unit"]
+    refopt("train", *data, "--epochs", "1", "--batch", "30", "--seed", "3", "--out", "a", "sps-max")
+    built = options.setup(options.Options.saved(Checkpoint.load(Path("a/checkpoint.npz")).settings))
+    whole, images = load("digits"), built.net.images
+    train, valid = split(1437, 0.2, 3, fold=2, samples=200)
+    np.testing.assert_array_equal(images, whole.x_train[train])
+    np.testing.assert_array_equal(built.parts["valid"][1], whole.y_train[valid])
+    first = built.net.batch[0]
+    assert first.max() == 1
+    assert (built.net.steps_per_epoch, built.net.augment) == (7, flip)
+    assert built.net.scaled(images).min() == 0
 
 
 def test_train_without_arguments_shows_an_adaptive_rule_beside_a_bad_guess(refopt):
@@ -183,7 +210,7 @@ def test_eval_of_a_run_trained_on_a_gpu_needs_none(refopt):
 
 def test_plot_tells_runs_of_one_name_apart(refopt, monkeypatch):
     drawn = {}
-    monkeypatch.setattr(cli, "draw_runs", lambda runs, *_: drawn.update(runs))
+    monkeypatch.setattr(commands, "draw_runs", lambda runs, *_: drawn.update(runs))
     refopt("plot", "a/run", "b/run", "b")
     assert drawn == {"a/run": Path("a/run"), "b/run": Path("b/run"), "b": Path("b")}
 
