@@ -33,7 +33,7 @@ from .initial import (
 )
 from .layers import Dropout, Flatten, Layer, Linear, Mode, ReLU, Sequential, Sigmoid, Tanh
 from .losses import check_labels, softmax_cross_entropy, squared_error
-from .models import MODELS, liang_mlp, mlp, retsinas_mlp, small_mlp
+from .models import MODELS, liang_mlp, mlp, named, retsinas_mlp, small_mlp
 from .resnet import (
     BasicBlock,
     Bottleneck,
@@ -83,6 +83,7 @@ __all__ = [
     "lenet",
     "liang_mlp",
     "mlp",
+    "named",
     "ones",
     "ops",
     "resnet",

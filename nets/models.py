@@ -6,14 +6,15 @@ Images may come as (N, H, W, C): the first layer flattens them. The net returns 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
 
 from .cnn import alexnet, lenet, vgg11
-from .initial import he_normal, lecun_normal, torch_uniform, zeros
+from .initial import he_normal, he_normal_out, lecun_normal, torch_uniform, zeros
 from .layers import Dropout, Flatten, Layer, Linear, ReLU, Sequential
-from .resnet import imagenet_stem, resnet18, resnet34, resnet50, wrn_16_4
+from .resnet import imagenet_stem, resnet18, resnet34, resnet50, wide_resnet, wrn_16_4
 from .tensor import Initial
 
 
@@ -80,9 +81,19 @@ MODELS: dict[str, Callable[[tuple[int, ...], int], Layer]] = {
     "alexnet": alexnet,
     "vgg11": vgg11,
     "resnet18": resnet18,
-    "resnet18-imagenet-stem": partial(resnet18, stem=imagenet_stem),
+    "resnet18-liang": partial(resnet18, weight=he_normal_out),
+    "resnet18-imagenet-stem": partial(resnet18, stem=imagenet_stem, weight=he_normal_out),
     "resnet34": resnet34,
     "resnet50": resnet50,
     "wrn-16-4": wrn_16_4,
 }
 """By name: makes the net for samples of a shape (H, W, C) and a number of classes."""
+
+
+def named(name: str) -> Callable[[tuple[int, ...], int], Layer]:
+    """Return what makes the net of that name: one of MODELS, or a wide ResNet of any depth and factor, "wrn-28-10"."""
+    if name in MODELS:
+        return MODELS[name]
+    if wide := re.fullmatch(r"wrn-(\d+)-([1-9]\d*)", name):
+        return partial(wide_resnet, int(wide[1]), int(wide[2]))
+    raise ValueError(f"model must be one of {', '.join(MODELS)}, or a wide ResNet such as wrn-28-10, got {name!r}")

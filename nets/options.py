@@ -15,7 +15,7 @@ from .augment import AUGMENTS
 from .checkpoint import RunError
 from .data import load
 from .engine import Engine
-from .models import MODELS
+from .models import named
 from .oracle import NetOracle
 
 KINDS = {int: "an integer", float: "a number", bool: "True or False", str: "a text", NoneType: "None"}
@@ -26,8 +26,8 @@ class Options:
     """What to train, on what, and where; the rule comes apart from it."""
 
     model: str = "mlp"
-    """The net: mlp, mlp-retsinas, mlp-liang, lenet, alexnet, vgg11, resnet18, resnet18-imagenet-stem, resnet34,
-    resnet50 or wrn-16-4; it takes its inputs and outputs from the data."""
+    """The net: mlp, mlp-retsinas, mlp-liang, lenet, alexnet, vgg11, resnet18, resnet18-liang, resnet18-imagenet-stem,
+    resnet34, resnet50 or wrn-16-4; any other depth and width, too. It takes its inputs and outputs from the data."""
     data: str = "digits"
     """The data: digits (embedded), mnist, cifar10 or cifar100 (looked for in folder REFOPT_DATA, then downloaded); or,
     to try things out, cifar10-small or cifar100-subset (only in REFOPT_DATA)."""
@@ -75,8 +75,7 @@ class Options:
             raise ValueError(f"threads must be at least 1, got {self.threads}")
         if self.seed < 0:
             raise ValueError(f"seed must be a number >= 0, got {self.seed}")
-        if self.model not in MODELS:
-            raise ValueError(f"model must be one of {', '.join(MODELS)}, got {self.model!r}")
+        named(self.model)
 
     @classmethod
     def saved(cls, settings: dict[str, Any]) -> Options:
@@ -115,7 +114,7 @@ def setup(options: Options) -> Setup:
     parts = {"train": (data.x_train, data.y_train), "test": (data.x_test, data.y_test)}
     if len(data.y_valid):
         parts["valid"] = (data.x_valid, data.y_valid)
-    model = MODELS[options.model](data.x_train.shape[1:], data.classes)
+    model = named(options.model)(data.x_train.shape[1:], data.classes)
     order = Shuffled(len(data.y_train), options.batch, options.seed, options.drop_last)
     engine = Engine(options.threads) if xp is np else None
     scale = data.scale if options.scaling == "standard" else (0, data.x_train.max())

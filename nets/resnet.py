@@ -4,7 +4,8 @@ A block computes x + F(x), so its Jacobian is I + F': signals and gradients pass
 that is deeper is no harder to train (He, Zhang, Ren & Sun 2016, "Deep residual learning for image recognition",
 arXiv:1512.03385). Where F changes the shape of x, a 1 x 1 convolution takes the place of x.
 
-Convolutions start from He's normal law with fan_out, as torchvision's nets do, the last layer from PyTorch's default.
+Convolutions start from PyTorch's default, as the nets of the source papers did that say nothing else, or from another
+law, `weight`: torchvision's from He's normal one with fan_out. The last layer starts from PyTorch's default everywhere.
 All nets take images of any size, and end in a mean over all pixels.
 
 Shapes: images (N, H, W, C), logits (N, K).
@@ -16,13 +17,14 @@ from collections.abc import Callable, Sequence
 
 from . import ops
 from .image_layers import BatchNorm, Conv2d, GlobalAvgPool, MaxPool2d
-from .initial import he_normal_out, torch_uniform
+from .initial import torch_uniform
 from .layers import Dropout, Layer, Linear, Sequential
+from .tensor import Initial
 
 
-def convolution(inputs: int, outputs: int, size: int, stride: int = 1) -> Conv2d:
+def convolution(inputs: int, outputs: int, size: int, stride: int = 1, weight: Initial = torch_uniform) -> Conv2d:
     """Return a convolution that keeps the size of images, up to the stride, and has no bias: a batch norm is near."""
-    return Conv2d(inputs, outputs, size, stride, size // 2, weight=he_normal_out, bias=None)
+    return Conv2d(inputs, outputs, size, stride, size // 2, weight=weight, bias=None)
 
 
 # --- blocks ----------------------------------------------------------------------------------------------------------
@@ -31,12 +33,12 @@ def convolution(inputs: int, outputs: int, size: int, stride: int = 1) -> Conv2d
 class Residual(Layer):
     """ReLU(norm(body(x)) + shortcut(x)), the shortcut being x, or a 1 x 1 convolution with batch norm of it."""
 
-    def __init__(self, body: Sequential, inputs: int, outputs: int, stride: int):
+    def __init__(self, body: Sequential, inputs: int, outputs: int, stride: int, weight: Initial):
         self.body = body
         self.norm = BatchNorm(outputs, relu=True)
         self.shortcut = Sequential()
         if stride != 1 or inputs != outputs:
-            self.shortcut = Sequential(convolution(inputs, outputs, 1, stride), BatchNorm(outputs))
+            self.shortcut = Sequential(convolution(inputs, outputs, 1, stride, weight), BatchNorm(outputs))
 
     def __call__(self, x, mode):
         plus = self.shortcut(x, mode.inside(2))
@@ -48,12 +50,12 @@ class BasicBlock(Residual):
 
     expansion = 1
 
-    def __init__(self, inputs: int, width: int, stride: int = 1):
+    def __init__(self, inputs: int, width: int, stride: int = 1, weight: Initial = torch_uniform):
         body = Sequential(
-            convolution(inputs, width, 3, stride), BatchNorm(width, relu=True),
-            convolution(width, width, 3),
+            convolution(inputs, width, 3, stride, weight), BatchNorm(width, relu=True),
+            convolution(width, width, 3, weight=weight),
         )  # fmt: skip
-        super().__init__(body, inputs, width, stride)
+        super().__init__(body, inputs, width, stride, weight)
 
 
 class Bottleneck(Residual):
@@ -65,13 +67,13 @@ class Bottleneck(Residual):
 
     expansion = 4
 
-    def __init__(self, inputs: int, width: int, stride: int = 1):
+    def __init__(self, inputs: int, width: int, stride: int = 1, weight: Initial = torch_uniform):
         body = Sequential(
-            convolution(inputs, width, 1), BatchNorm(width, relu=True),
-            convolution(width, width, 3, stride), BatchNorm(width, relu=True),
-            convolution(width, 4 * width, 1),
+            convolution(inputs, width, 1, weight=weight), BatchNorm(width, relu=True),
+            convolution(width, width, 3, stride, weight), BatchNorm(width, relu=True),
+            convolution(width, 4 * width, 1, weight=weight),
         )  # fmt: skip
-        super().__init__(body, inputs, 4 * width, stride)
+        super().__init__(body, inputs, 4 * width, stride, weight)
 
 
 class PreActivation(Layer):
@@ -98,19 +100,24 @@ class PreActivation(Layer):
 # --- nets ------------------------------------------------------------------------------------------------------------
 
 
-def small_stem(inputs: int, width: int) -> list[Layer]:
+Stem = Callable[[int, int, Initial], list[Layer]]
+"""The first layers of a net: by the numbers of their inputs and outputs, and the law of their weights."""
+
+
+def small_stem(inputs: int, width: int, weight: Initial) -> list[Layer]:
     """Return the first layers for images of 32 x 32 pixels: a 3 x 3 convolution, which keeps them all."""
-    return [convolution(inputs, width, 3), BatchNorm(width, relu=True)]
+    return [convolution(inputs, width, 3, weight=weight), BatchNorm(width, relu=True)]
 
 
-def imagenet_stem(inputs: int, width: int) -> list[Layer]:
+def imagenet_stem(inputs: int, width: int, weight: Initial) -> list[Layer]:
     """Return the first layers for images of 224 x 224 pixels, as published: 7 x 7 at stride 2, pool to a quarter."""
-    return [convolution(inputs, width, 7, stride=2), BatchNorm(width, relu=True), MaxPool2d(3, stride=2, padding=1)]
+    first = convolution(inputs, width, 7, 2, weight)
+    return [first, BatchNorm(width, relu=True), MaxPool2d(3, stride=2, padding=1)]
 
 
 def resnet(
     block: type[BasicBlock] | type[Bottleneck], repeats: Sequence[int], shape: tuple[int, ...], classes: int,
-    *, stem: Callable[[int, int], list[Layer]] = small_stem, width: int = 64,
+    *, stem: Stem = small_stem, weight: Initial = torch_uniform, width: int = 64,
 ) -> Sequential:  # fmt: skip
     """Return a stem, stages of blocks, and a linear layer on the mean of all pixels.
 
@@ -119,51 +126,52 @@ def resnet(
     block : what the stages are made of
     repeats : blocks in each stage; from one stage to the next the channels double and the sides of images halve
     shape, classes : (H, W, C) of the images; K
-    stem : the first layers, by the numbers of their inputs and outputs
+    stem : the first layers
+    weight : law of the initial weights of convolutions
     width : channels of the stem, and of the convolutions of the first stage
     """
-    layers, inputs = stem(shape[2], width), width
+    layers, inputs = stem(shape[2], width, weight), width
     for stage, count in enumerate(repeats):
         for k in range(count):
-            layers.append(block(inputs, width * 2**stage, stride=2 if stage and k == 0 else 1))
+            layers.append(block(inputs, width * 2**stage, 2 if stage and k == 0 else 1, weight))
             inputs = width * 2**stage * block.expansion
     return Sequential(*layers, GlobalAvgPool(), Linear(inputs, classes, torch_uniform, torch_uniform))
 
 
 def resnet18(
     shape: tuple[int, ...] = (32, 32, 3), classes: int = 10,
-    stem: Callable[[int, int], list[Layer]] = small_stem, width: int = 64,
+    *, stem: Stem = small_stem, weight: Initial = torch_uniform, width: int = 64,
 ) -> Sequential:  # fmt: skip
     """ResNet-18 for CIFAR: 11,173,962 parameters, as in table 2 of Liang et al.
 
-    King, "Using the Polyak step size in training convolutional neural networks"; Liang, Xu, Bao, Quan and Ji,
-    "Barzilai-Borwein-based adaptive learning rate for deep learning", section 4.1.2, where convolutions start from He's
-    normal law; Sasse, "Investigating the influence of learning rates on the learning speed of neural networks", section
-    3.1, whose nets (pytorch-cifar) start from PyTorch's default, and whose first ones, in appendix A.2, were
-    torchvision's: resnet18(stem=imagenet_stem), 11,181,642 parameters.
+    King, "Using the Polyak step size in training convolutional neural networks", whose set-up has not come down to us;
+    Sasse, "Investigating the influence of learning rates on the learning speed of neural networks", section 3.1, with
+    the nets of pytorch-cifar, and before that, in appendix A.2, torchvision's: resnet18(stem=imagenet_stem,
+    weight=he_normal_out), 11,181,642 parameters; Liang, Xu, Bao, Quan and Ji, "Barzilai-Borwein-based adaptive learning
+    rate for deep learning", section 4.1.2, with He's normal law: resnet18(weight=he_normal_out).
     """
-    return resnet(BasicBlock, (2, 2, 2, 2), shape, classes, stem=stem, width=width)
+    return resnet(BasicBlock, (2, 2, 2, 2), shape, classes, stem=stem, weight=weight, width=width)
 
 
 def resnet34(shape: tuple[int, ...] = (32, 32, 3), classes: int = 10) -> Sequential:
     """ResNet-34 for CIFAR: 21,282,122 parameters.
 
     Loizou, Vaswani, Laradji and Lacoste-Julien 2021, "Stochastic Polyak step-size for SGD" (arXiv:2002.10542), and with
-    their code Berrada, Zisserman and Kumar, "Comment on stochastic Polyak step-size: performance of ALI-G", section 2,
-    which says "a ResNet". Their convolutions start from PyTorch's default.
+    their code Berrada, Zisserman and Kumar, "Comment on stochastic Polyak step-size: performance of ALI-G", section 2.
     """
     return resnet(BasicBlock, (3, 4, 6, 3), shape, classes)
 
 
 def resnet50(
-    shape: tuple[int, ...] = (32, 32, 3), classes: int = 10, stem: Callable[[int, int], list[Layer]] = small_stem
-) -> Sequential:
+    shape: tuple[int, ...] = (32, 32, 3), classes: int = 10,
+    *, stem: Stem = small_stem, weight: Initial = torch_uniform,
+) -> Sequential:  # fmt: skip
     """ResNet-50 for CIFAR: 23,520,842 parameters, and for 1000 classes 25,549,352; with `imagenet_stem` 25,557,032.
 
     Sasse on CIFAR-10 and CIFAR-100; Liang et al. on ImageNet at 32 x 32 and 224 x 224 pixels, with the counts of their
     table 2; Retsinas, Sfikas, Filntisis and Maragos, "Newton-based trainable learning rate", section 3, on ImageNet.
     """
-    return resnet(Bottleneck, (3, 4, 6, 3), shape, classes, stem=stem)
+    return resnet(Bottleneck, (3, 4, 6, 3), shape, classes, stem=stem, weight=weight)
 
 
 def wide_resnet(
@@ -197,6 +205,6 @@ def wrn_16_4(shape: tuple[int, ...] = (32, 32, 3), classes: int = 10) -> Sequent
     """WRN-16-4 for CIFAR: 2,748,890 parameters.
 
     Retsinas et al., section 3, on CIFAR-100. Their code differs: a dropout of 0.1 right behind the first convolution of
-    a block, the stride in the second one, a shortcut from x itself, and PyTorch's default for the initial weights.
+    a block, the stride in the second one, and a shortcut from x itself.
     """
     return wide_resnet(16, 4, shape, classes)

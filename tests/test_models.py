@@ -1,5 +1,6 @@
 """What must be true of whole nets: their size, their gradient, and that they learn."""
 
+import math
 import re
 from itertools import pairwise
 from pathlib import Path
@@ -53,6 +54,32 @@ def test_every_named_net_takes_its_inputs_and_outputs_from_the_data(name):
 def test_the_command_line_names_every_net():
     described = Path(options.__file__).read_text().split("The net: ")[1].split(";")[0]
     assert re.findall(r"[\w-]+", described.replace(" or ", " ")) == list(nets.MODELS)
+
+
+def test_a_wide_resnet_of_any_depth_and_width_has_a_name():
+    """The counts of Zagoruyko & Komodakis 2016, table 5, in millions."""
+    for name, millions in (("wrn-40-4", 8.9), ("wrn-16-8", 11.0), ("wrn-28-10", 36.5)):
+        assert sum(math.prod(p.shape) for _, p in nets.named(name)((32, 32, 3), 10).parameters()) == pytest.approx(
+            millions * 1e6, abs=1e5
+        )
+    for name in ("wrn-16-0", "wrn-16", "wrn--16-4", "resnet19"):
+        with pytest.raises(ValueError, match="or a wide ResNet such as wrn-28-10, got"):
+            nets.named(name)
+
+
+LAWS = {  # what the source papers' frameworks drew the weights of convolutions from
+    "lenet": nets.lecun_normal, "alexnet": nets.torch_uniform, "vgg11": nets.he_normal_out,
+    "resnet18": nets.torch_uniform, "resnet18-liang": nets.he_normal_out,
+    "resnet18-imagenet-stem": nets.he_normal_out, "resnet34": nets.torch_uniform, "resnet50": nets.torch_uniform,
+    "wrn-16-4": nets.torch_uniform,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_every_convolution_starts_from_the_law_of_its_paper(name):
+    weights = [p for _, p in nets.MODELS[name]((32, 32, 3), 10).parameters() if len(p.shape) == 4]
+    assert {weight.initial for weight in weights} == {LAWS[name]}
+    assert set(LAWS) == {name for name in nets.MODELS if not name.startswith("mlp")}
 
 
 def test_dropout_stands_after_each_activation_and_not_after_the_logits():

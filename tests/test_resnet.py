@@ -160,7 +160,7 @@ def test_the_gradient_of_a_block_agrees_with_differences(block, stride):
 
 @pytest.mark.parametrize(("stem", "side"), [(small_stem, 32), (imagenet_stem, 8)])
 def test_a_stem_keeps_the_pixels_or_a_sixteenth_of_them(stem, side):
-    layers = bound(Sequential(*stem(3, 4)))
+    layers = bound(Sequential(*stem(3, 4, nets.torch_uniform)))
     assert layers(Tensor(batch(2, (32, 32, 3))[0]), TRAIN).data.shape == (2, side, side, 4)
 
 
@@ -192,7 +192,7 @@ def test_a_narrow_resnet_18_overfits_one_batch():
     model = nets.resnet18(width=8)
     layout, (x, y) = Layout(model), batch(16, dtype=np.float32)
     theta = layout.initial(0)
-    for _ in range(40):
+    for _ in range(60):
         f, g = layout.evaluate(theta, lambda: softmax_cross_entropy(model(Tensor(x), Mode(True, update=True)), y))
         theta -= 0.1 * g
     assert theta.dtype == np.float32
