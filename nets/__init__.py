@@ -14,6 +14,7 @@ In reading order:
     oracle    a net and its mini-batches as an oracle
     data      data sets: found, verified, split, measured; augment: images a little different each time
     train     the loop around `refopt.descend`; options, logs and checkpoint beside it
+    sweep     many runs, side by side, each to its end; spread: what came of them
     cli       the command line
 """
 

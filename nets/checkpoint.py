@@ -34,6 +34,10 @@ class RunError(RuntimeError):
     """A run cannot start, go on or be saved; the message is one sentence for the user."""
 
 
+class DamagedError(RunError):
+    """A file of a run is not what was written."""
+
+
 @dataclass
 class Checkpoint:
     """A run after `step` steps: all that its future depends on."""
@@ -97,8 +101,8 @@ class Checkpoint:
         raise _no_checkpoint(path, "its header or its parameters are of another kind")
 
 
-def _no_checkpoint(path: Path, reason: str) -> RunError:
-    return RunError(f"{path} is not a checkpoint ({reason}): remove it and start the run anew")
+def _no_checkpoint(path: Path, reason: str) -> DamagedError:
+    return DamagedError(f"{path} is not a checkpoint ({reason}): remove it and start the run anew")
 
 
 @contextmanager

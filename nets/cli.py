@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Union
+from typing import Annotated, Any, Literal, Union
 
 import numpy as np
 import tyro
@@ -22,8 +22,10 @@ from .checkpoint import Checkpoint, RunError
 from .commands import Data, Eval, Plot, Race, Rules
 from .logs import last_row, read_table
 from .options import Options
-from .plots import draw_runs
+from .plots import draw_curves, draw_runs
 from .spec import command_name, parse_rate, parse_rule, short
+from .spread import curves, final, print_table, spread, write_table
+from .sweep import grid, sweep
 from .train import Result, fit
 
 AnyRule = Union[tuple(Annotated[cls, tyro.conf.subcommand(command_name(cls))] for cls in RULES)]  # type: ignore[valid-type]  # noqa: UP007
@@ -92,9 +94,57 @@ def _print_table(results: list[Result]) -> None:
             )
 
 
+@dataclass
+class Sweep:
+    """Train over a grid, each run in a folder of its own; the same command again does what is left to do.
+
+    The folder gets table.csv and curves.png: mean and standard deviation over seeds.
+    """
+
+    out: Path
+    """Folder for the runs."""
+    rules: tuple[str, ...]
+    """Rules: names such as sps-max, or with hyper-parameters such as "HeavyBall(mu=0.8)"."""
+    options: Annotated[Options, tyro.conf.arg(name="")] = field(default_factory=Options)
+    rates: tuple[float, ...] = ()
+    """Nominal rates, for the rules that have one; by default their own."""
+    batches: tuple[int, ...] = ()
+    """Samples in a mini-batch, instead of --batch."""
+    models: tuple[str, ...] = ()
+    """Nets, instead of --model."""
+    seeds: tuple[int, ...] = ()
+    """Seeds, instead of --seed."""
+    jobs: int = 1
+    """Runs at a time, each with its part of the cores; -1 for one on each core."""
+    backend: Literal["loky", "dask"] = "loky"
+    """Where they run: in processes of this machine, or on the cluster at --address."""
+    address: str | None = None
+    """Of the scheduler of the Dask cluster, such as tcp://host:8786."""
+
+    def run(self) -> None:
+        """Train, draw, and print the table."""
+        if (self.backend == "dask") != (self.address is not None):
+            raise ValueError("a cluster needs both: --backend dask and the --address of its scheduler")
+        if not self.rules:
+            raise ValueError("name at least one rule")
+        rules = [parse_rule(text) for text in self.rules]
+        trials = grid(self.options, rules, models=self.models, batches=self.batches, rates=self.rates, seeds=self.seeds)
+        try:
+            sweep(trials, self.out, jobs=self.jobs, address=self.address)
+        except KeyboardInterrupt:
+            raise RunError("interrupted: the same command goes on") from None
+        found = curves(trials, self.out)
+        rows = final(found)
+        write_table(rows, self.out / "table.csv")
+        bands = {label: {name: spread(values) for name, values in columns.items()} for label, columns in found.items()}
+        draw_curves(bands, self.out / "curves.png", f"{self.options.data}, mean and standard deviation")
+        print_table(rows)
+
+
 Command = (
     Annotated[Rules, tyro.conf.subcommand("rules")]
     | Annotated[Train, tyro.conf.subcommand("train")]
+    | Annotated[Sweep, tyro.conf.subcommand("sweep")]
     | Annotated[Data, tyro.conf.subcommand("data")]
     | Annotated[Eval, tyro.conf.subcommand("eval")]
     | Annotated[Race, tyro.conf.subcommand("race")]

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from refopt import NonFiniteError, Step, dot
 from refopt.arrays import Array, namespace, to_host
 
-from .checkpoint import RunError, cannot_write, replacing
+from .checkpoint import DamagedError, RunError, cannot_write, replacing
 
 LOG_COLUMNS = ("step", "epoch", "loss", "eta", "grad_norm")
 EPOCH_COLUMNS = ("epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "seconds")
@@ -50,18 +50,18 @@ def first_rows(path: Path, columns: tuple[str, ...], keep: int) -> list[str]:
 
     Raises
     ------
-    RunError
+    DamagedError
         If it cannot be read, is another table, or has not each of these rows once and in order.
     """
     try:
         header, *lines = path.read_text(errors="replace").rpartition("\n")[0].split("\n")
     except OSError as error:
-        raise RunError(f"cannot read {path} ({error.strerror}): a run goes on only with its tables") from error
+        raise DamagedError(f"cannot read {path} ({error.strerror}): a run goes on only with its tables") from error
     numbers = [str(k) for k in range(1, keep + 1)]
     known = set(numbers)
     rows = [line for line in lines if line.partition(",")[0] in known]
     if header != ",".join(columns) or [row.partition(",")[0] for row in rows] != numbers:
-        raise RunError(
+        raise DamagedError(
             f"{path} is not the table that this run wrote, with {','.join(columns)} and rows 1 to {keep}:"
             " put it back as it was, or start anew in another folder with --out"
         )

@@ -94,6 +94,29 @@ def draw_runs(runs: dict[str, Path], path: Path, title: str) -> None:
     save(fig, path)
 
 
+def draw_curves(curves: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]], path: Path, title: str) -> None:
+    """Draw losses and accuracy over epochs, each a mean (E,) with its deviation (E,), by label and column.
+
+    The band is one standard deviation wide on either side; where there is none, of a single run, there is no band.
+    """
+    panels = {"train_loss": "training loss", "test_loss": "test loss", "test_accuracy": "test accuracy / %"}
+    fig, axes = figure(len(panels), title)
+    for ax, (column, name) in zip(axes, panels.items(), strict=True):
+        factor = 100 if column == "test_accuracy" else 1
+        for k, (label, columns) in enumerate(curves.items()):
+            mean, deviation = (factor * part for part in columns[column])
+            epochs = np.arange(1, len(mean) + 1)
+            ax.plot(epochs, mean, **style(k), marker="o" if len(mean) < 3 else "", label=label)
+            low = mean - deviation if factor == 100 else np.maximum(mean - deviation, mean / 10)
+            ax.fill_between(epochs, low, mean + deviation, color=style(k)["color"], alpha=0.15, linewidth=0)
+        ax.set(xlabel="epoch", ylabel=name)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for ax, column in zip(axes[:2], panels, strict=False):
+        positive_log(ax, [columns[column][0] for columns in curves.values()])
+    legend(fig, axes[0])
+    save(fig, path)
+
+
 def draw_race(raced: dict[str, Raced], path: Path, title: str, ylabel: str) -> None:
     """Draw f - f* by evaluations, and the step sizes by steps, of rules by name, into one picture.
 

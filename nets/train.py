@@ -42,13 +42,14 @@ class Result(NamedTuple):
 
 
 def fit(
-    options: Options, rule: Rule, out: Path, checkpoint: Checkpoint | None = None, *, compared: bool = False
-) -> Result:
+    options: Options, rule: Rule, out: Path, checkpoint: Checkpoint | None = None,
+    *, compared: bool = False, shown: bool = True,
+) -> Result:  # fmt: skip
     """Train from the start, or from a checkpoint, into the folder `out`.
 
     It holds log.csv (a row for each step), epochs.csv, checkpoint.npz (after every epoch, and on Ctrl-C)
     and summary.json. A resumed run on the CPU is bit-equal to one that was never interrupted. That the run is the
-    first half of a comparison, `compared`, is noted in the checkpoint.
+    first half of a comparison, `compared`, is noted in the checkpoint; a terminal shows a progress bar if `shown`.
 
     Raises
     ------
@@ -56,7 +57,7 @@ def fit(
         If the checkpoint belongs to other settings, the tables in `out` to another run, another process trains
         there, `out` cannot be written, or a hyper-parameter is a function or an array.
     NonFiniteError
-        If the loss or the gradient becomes infinite or undefined; the last checkpoint stands.
+        If the loss or the gradient becomes infinite or undefined; the last checkpoint stands, and summary.json says so.
     """
     built = setup(options)
     settings = run_settings(options, rule, built.net.layout) | {"compared": compared}
@@ -70,10 +71,16 @@ def fit(
             x, buffers = built.oracle.project(built.theta), built.oracle.buffers()
             checkpoint = Checkpoint(0, x, rule.state(), buffers, 0, settings)
         demand_same_settings(checkpoint.settings, settings)
-        return go_on(options, rule, out, replace(checkpoint, settings=settings), built)
+        try:
+            result = go_on(options, rule, out, replace(checkpoint, settings=settings), built, shown=shown)
+        except NonFiniteError as error:
+            write_summary(out, settings, finished=False, diverged=str(error))
+            raise
+        write_summary(out, settings, finished=result.finished)
+        return result
 
 
-def go_on(options: Options, rule: Rule, out: Path, checkpoint: Checkpoint, built: Setup) -> Result:
+def go_on(options: Options, rule: Rule, out: Path, checkpoint: Checkpoint, built: Setup, *, shown: bool) -> Result:
     """Train from a checkpoint to the last epoch, or to Ctrl-C."""
     net, oracle, theta, parts = built
     settings = checkpoint.settings
@@ -89,13 +96,13 @@ def go_on(options: Options, rule: Rule, out: Path, checkpoint: Checkpoint, built
     start = namespace(theta).asarray(checkpoint.theta)
     steps = descend(rule, oracle, start, state=checkpoint.rule, taken=taken) if taken < last else iter(())
     clock = time.perf_counter()
-    bar = tqdm(total=last, initial=taken, disable=None if sys.stderr else True, unit=" steps")
+    bar = tqdm(total=last, initial=taken, disable=None if shown and sys.stderr else True, unit=" steps")
     with log, bar, threadpool_limits(product_threads(options, net.layout), "blas"), interruptible() as interrupted:
-        shown = Shown(bar)
+        figures = Shown(bar)
         for step in steps:
             taken = step.t
             log.add(step, net.data_loss)
-            shown.update(step)
+            figures.update(step)
             if epoch_done := taken % per_epoch == 0:
                 seconds = time.perf_counter() - clock
                 scores = {name: net.evaluate(step.x, *part) for name, part in parts.items()}
@@ -111,9 +118,7 @@ def go_on(options: Options, rule: Rule, out: Path, checkpoint: Checkpoint, built
                 clock = time.perf_counter()
             if stop:
                 break
-    result = Result(rule, out, rows, finished=taken >= last)
-    write_summary(result, settings)
-    return result
+    return Result(rule, out, rows, finished=taken >= last)
 
 
 def product_threads(options: Options, layout: Layout) -> int | None:
@@ -138,8 +143,8 @@ def run_settings(options: Options, rule: Rule, layout: Layout) -> dict[str, Any]
 
 
 def demand_same_settings(saved: dict[str, Any], given: dict[str, Any]) -> None:
-    """Refuse to continue a run as another one; a different number of epochs or device is no other run."""
-    free = {"epochs", "device"}
+    """Refuse to continue a run as another one; other epochs, another device or number of threads make no other run."""
+    free = {"epochs", "device", "threads"}
     for name, value in (saved["options"] | {"rule": saved["rule"], "layout": saved["layout"]}).items():
         mine = given.get(name, given["options"].get(name))
         if mine != value and name not in free:
@@ -157,18 +162,19 @@ def make_folder(path: Path) -> None:
         raise RunError(f"cannot make the folder {path} ({error.strerror}): choose another one with --out") from error
 
 
-def write_summary(result: Result, settings: dict[str, Any]) -> None:
-    """Write summary.json: settings, versions, and the figures of the last epoch that epochs.csv holds."""
+def write_summary(out: Path, settings: dict[str, Any], finished: bool, diverged: str | None = None) -> None:
+    """Write summary.json: settings, versions, how it ended, and the figures of the last epoch that epochs.csv holds."""
     summary = {
         "settings": settings,
         "versions": {
             "python": platform.python_version(),
             **{package.__name__: package.__version__ for package in (refopt, np)},
         },
-        "finished": result.finished,
-        "final": last_row(result.out / "epochs.csv"),
+        "finished": finished,
+        "diverged": diverged,
+        "final": last_row(out / "epochs.csv"),
     }
-    with replacing(result.out / "summary.json") as file:
+    with replacing(out / "summary.json") as file:
         file.write((json.dumps(summary, indent=2) + "\n").encode())
 
 

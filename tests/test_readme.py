@@ -30,7 +30,8 @@ def test_the_python_examples_run_and_get_where_they_should(capsys):
     assert gaps == sorted(gaps, reverse=True)
     assert gaps[-1] < 1e-3
     assert namespace["step"].t == 5 * 45
-    far, (_loss, accuracy) = float(printed[-2]), eval(printed[-1])
+    far, (_loss, accuracy) = float(printed[-4]), eval(printed[-3])
+    assert [line.partition("[")[0].strip() for line in printed[-2:]] == ["Adam, lr 0.001", "SPS"]
     assert far < 1e-2
     assert accuracy > 0.9
     result, logistic = namespace["result"], namespace["logistic"]
