@@ -26,9 +26,9 @@ from joblib import Parallel, delayed, effective_n_jobs, parallel_config
 from tqdm import tqdm
 
 from refopt import NonFiniteError, Rule
+from refopt.arrays import CORES
 
 from .checkpoint import Checkpoint, DamagedError, RunError, locked
-from .engine import cores
 from .options import Options
 from .spec import short
 from .train import demand_same_settings, fit
@@ -96,6 +96,7 @@ def sweep(trials: Sequence[Trial], out: Path, *, jobs: int = 1, address: str | N
     ValueError
         If two trials have the same folder.
     """
+    out = out.absolute()  # a worker may stand elsewhere
     folders = [trial.folder(out) for trial in trials]
     if len(set(folders)) < len(folders):
         twice = next(folder for folder in folders if folders.count(folder) > 1)
@@ -126,7 +127,7 @@ def _workers(jobs: int, address: str | None) -> Iterator[int]:
     """Let joblib's work go to processes of this machine, or to a cluster; yield the threads that each trial gets."""
     if address is None:
         with parallel_config("loky", n_jobs=jobs):
-            yield max(1, cores() // effective_n_jobs(jobs))
+            yield max(1, CORES // effective_n_jobs(jobs))
         return
     try:
         from distributed import Client, KilledWorker  # noqa: PLC0415  (optional)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
@@ -109,7 +110,7 @@ def test_a_sweep_leaves_the_runs_that_single_runs_leave(tmp_path, jobs):
 
 
 def test_each_run_gets_its_part_of_the_cores_and_resumes_with_another(tmp_path, monkeypatch):
-    monkeypatch.setattr(sweep, "cores", lambda: 8)
+    monkeypatch.setattr(sweep, "CORES", 8)
     (trial,) = trials(0, threads=None)
     with interrupted_after(monkeypatch, 3), pytest.raises(KeyboardInterrupt):
         sweep.sweep([trial], tmp_path, jobs=1)
@@ -219,7 +220,7 @@ def test_two_trials_of_one_folder_are_refused(tmp_path):
 
 # --- processes -------------------------------------------------------------------------------------------------------
 
-LONG = ["sweep", "--rules", "sps-smooth", "--epochs", "30", "--batch", "16", "--seeds", "0", "1", "2", "--jobs", "2"]
+LONG = ["sweep", "--rules", "sps-smooth", "--epochs", "20", "--batch", "16", "--seeds", "0", "1", "2", "--jobs", "2"]
 
 
 def process(folder, *arguments):
@@ -265,7 +266,7 @@ def same_runs(one, other):
         assert (a / "log.csv").read_bytes() == (b / "log.csv").read_bytes()
         theta, same = (Checkpoint.load(folder / "checkpoint.npz").theta for folder in (a, b))
         np.testing.assert_array_equal(theta, same)
-        assert read_table(a / "epochs.csv")["epoch"].tolist() == list(range(1, 31))
+        assert read_table(a / "epochs.csv")["epoch"].tolist() == list(range(1, 21))
 
 
 @pytest.fixture(scope="module")
@@ -312,6 +313,16 @@ def test_a_killed_sweep_goes_on_by_the_same_command(whole, tmp_path):
     assert [(row["label"], row["runs"], row["finished"]) for row in table] == [("SPSSmooth", "3", "3")]
     assert (out / "table.csv").read_text() == (whole / "table.csv").read_text()
     assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_workers_that_are_killed_again_and_again_are_given_up(monkeypatch, tmp_path, capsys):
+    def killed(*_, **__):
+        raise BrokenProcessPool
+
+    monkeypatch.setattr(sweep, "complete", killed)
+    with pytest.raises(RunError, match="workers were killed 3 times, perhaps for their memory: the same command"):
+        sweep.sweep(trials(0), tmp_path)
+    assert capsys.readouterr().err.count("a worker was killed") == 3
 
 
 # --- means and spreads -----------------------------------------------------------------------------------------------
