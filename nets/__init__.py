@@ -7,6 +7,7 @@ In reading order:
     conv      windows of images: convolution and pooling, and their adjoints
     initial   the laws of initial weights
     layers    Linear, activations, Dropout, Flatten, Sequential; image_layers: Conv2d, BatchNorm, pooling
+    engine    memory, threads and tiles of a CPU; tiled_conv, tiled_norm: convolution and batch norm once more, fast
     losses    softmax cross-entropy, squared error
     flat      all parameters in one vector theta: named views, gradients written in place, save and load
     models    multilayer perceptrons, and all nets by name; cnn: LeNet, AlexNet, VGG; resnet: residual nets;

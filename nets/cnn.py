@@ -65,12 +65,14 @@ def alexnet(shape: tuple[int, ...] = (32, 32, 3), classes: int = 10) -> Sequenti
 def vgg11(shape: tuple[int, ...] = (32, 32, 3), classes: int = 10) -> Sequential:
     """VGG-11 with batch norm for CIFAR: 9,756,426 parameters, as in table 2 of Liang et al.
 
-    Simonyan & Zisserman 2015, column A (arXiv:1409.1556), with batch norm. The count and the 512, 512 fully connected
-    units of the table say what the text does not: at 32 x 32 pixels the classifier is 512-512-512-10, and convolutions
-    keep their biases (whose gradient is 0 up to rounding, since batch norm takes them away again). The table counts no
-    dropout, so there is none here; the usual net of this size has two layers of it, at 0.5.
+    Simonyan & Zisserman 2015, column A (arXiv:1409.1556), with batch norm. The count, and the table's fully connected
+    units 512, 512, 512 (the inputs of each layer, as LeNet's 400, 120, 84), say what the text does not: at 32 x 32
+    pixels the classifier is 512-512-512-10, and convolutions keep their biases (whose gradient is 0 up to rounding,
+    since batch norm takes them away again). Dropout is not mentioned: none here; the usual net of this size has two
+    layers of it, at 0.5.
 
-    Convolutions start from He's normal law (their section 4.1.2), affine layers from PyTorch's default.
+    Convolutions start from He's normal law (section 4.1.2, which leaves fan_in or fan_out open: fan_out here), affine
+    layers, there "as in the original paper", from PyTorch's default.
     """
     inputs, layers = shape[2], list[Layer]()
     for stage in ((64,), (128,), (256, 256), (512, 512), (512, 512)):

@@ -38,7 +38,7 @@ def grid(shape: tuple[int, ...], KH: int, KW: int, stride: int, padding: int = 0
     ValueError
         If the shape is none of images, or they are smaller than one window.
     """
-    if len(shape) != 4 or min(shape[1] - KH, shape[2] - KW) + 2 * padding < 0:
+    if len(shape) != 4 or not shape[0] or min(shape[1] - KH, shape[2] - KW) + 2 * padding < 0:
         border = f" inside of a border of {padding}" if padding else ""
         raise ValueError(f"windows of {KH} x {KW} pixels need images (N, H, W, C) as large{border}, got shape {shape}")
     return (shape[1] + 2 * padding - KH) // stride + 1, (shape[2] + 2 * padding - KW) // stride + 1
@@ -56,7 +56,7 @@ def windows(x: Array, KH: int, KW: int, stride: int) -> Array:
 def scatter(parts: Array, shape: tuple[int, ...], stride: int) -> Array:
     """Return an array of `shape` (N, H, W, C) in which the parts (N, OH, OW, KH, KW, C) of windows are added up.
 
-    The u-th row and v-th column of all windows lie on different pixels, so each of the KH KW additions is
+    For fixed (u, v) the pixels (s i + u, s j + v) of all windows are different ones, so each of the KH KW additions is
     one strided sum, in an order that is always the same.
     """
     whole = namespace(parts).zeros(shape, parts.dtype)
@@ -130,7 +130,8 @@ def max_pool2d(x: Tensor, size: int, stride: int, padding: int = 0) -> Tensor:
     df/dX[n,i,j,u,v,c] = g[n,i,j,c] at the first (u, v), row by row, where the maximum is attained, else 0: at a tie, of
     several subgradients the one that PyTorch takes too.
 
-    ValueError if x is not (N, H, W, C) or smaller than one window, or if a window could lie on the border alone.
+    ValueError if x is not (N, H, W, C) or smaller than one window, or if the border is wider than half a window (which
+    PyTorch refuses, too).
     """
     if 2 * padding > size:
         raise ValueError(f"padding must be at most {size // 2}, half of a window of {size} pixels, got {padding}")

@@ -9,16 +9,21 @@ keeps its `Lease` alive, and its end returns the chunk.
 
 Threads. NumPy lets go of the interpreter in copies and matrix products. So `share` has each of a few Python threads
 take its part of the batch, with a BLAS of one thread; elsewhere BLAS keeps its own threads. A hand-over costs some
-75 µs: only long work is shared.
+75 µs: convolutions are shared, batch norm and pooling are not.
 
 Tiles. What is computed in pieces of `TILE` bytes stays in the cache between the operations on it.
+
+An engine serves one run at a time; two runs in two threads have one each.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from math import prod
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -61,8 +66,7 @@ class Engine:
         self._free: dict[int, list[np.ndarray]] = {}
         self._owned = 0
         self._scratch: dict[tuple[str, int], np.ndarray] = {}
-        self._workers = ThreadPoolExecutor(self.threads - 1) if self.threads > 1 else None
-        self._blas = ThreadpoolController().select(user_api="blas").lib_controllers
+        self._busy, self._process = Lock(), 0
 
     # memory
 
@@ -75,7 +79,7 @@ class Engine:
 
     def _new(self, nbytes: int) -> np.ndarray:
         """Return a new chunk; if more lies free, of other sizes, than is in use, that is let go first."""
-        free = sum(size * len(chunks) for size, chunks in self._free.items())
+        free = sum(size * len(chunks) for size, chunks in list(self._free.items()))
         if 2 * free > self._owned:
             self._free.clear()
             self._owned -= free
@@ -100,41 +104,87 @@ class Engine:
 
     # threads
 
+    def __reduce__(self):
+        """Threads and memory stay where they are: a copy, or another process, gets an engine like this one."""
+        return Engine, (self.threads,)
+
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        """Keep other threads out; RuntimeError if one is in."""
+        if not self._busy.acquire(blocking=False):
+            raise RuntimeError("an engine serves one net at a time: give each thread an Engine() of its own")
+        try:
+            yield
+        finally:
+            self._busy.release()
+
     def share(self, work: Callable[[int, int, int], None], n: int) -> int:
         """Call work(thread, start, stop) on shares of range(n), one a thread, and wait; return how many there were."""
-        if self._workers is None or n < 2:
+        parts = min(self.threads, n)
+        if parts < 2:
             work(0, 0, n)
             return 1
-        parts = min(self.threads, n)
+        if self._process != os.getpid():  # the first time, or in a fork, which has no threads
+            self._workers, self._process = ThreadPoolExecutor(self.threads - 1), os.getpid()
         bounds = [n * k // parts for k in range(parts + 1)]
-        before = [library.num_threads for library in self._blas]
-        try:
-            for library in self._blas:
-                library.set_num_threads(1)
-            others = [self._workers.submit(work, k, bounds[k], bounds[k + 1]) for k in range(1, parts)]
-            work(0, 0, bounds[1])
-            for other in others:
-                other.result()
-        finally:
-            for library, threads in zip(self._blas, before, strict=True):
-                library.set_num_threads(threads)
+        others: list[Future[None]] = []
+        with BLAS.on_one_thread():
+            try:
+                others += (self._workers.submit(work, k, bounds[k], bounds[k + 1]) for k in range(1, parts))
+                work(0, 0, bounds[1])
+            finally:
+                wait(others)
+        for other in others:
+            other.result()
         return parts
+
+
+class _Blas:
+    """The BLAS libraries of this process, and how many are in need of their having one thread."""
+
+    def __init__(self) -> None:
+        self.lock, self.inside = Lock(), 0
+        self.libraries: list[Any] | None = None
+        self.before: list[int] = []
+
+    @contextmanager
+    def on_one_thread(self) -> Iterator[None]:
+        """Give BLAS one thread, until the last who asked for it has left."""
+        with self.lock:
+            if self.libraries is None:
+                self.libraries = ThreadpoolController().select(user_api="blas").lib_controllers
+            if self.inside == 0:
+                self.before = [library.num_threads for library in self.libraries]
+                for library in self.libraries:
+                    library.set_num_threads(1)
+            self.inside += 1
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.inside -= 1
+                if self.inside == 0:
+                    for library, threads in zip(self.libraries, self.before, strict=True):
+                        library.set_num_threads(threads)
+
+
+BLAS = _Blas()
 
 
 # --- tiles ---------------------------------------------------------------------------------------------------------
 
 
-def cut(start: int, stop: int, height: int, rows: int) -> Iterator[tuple[slice, slice]]:
+def cut(start: int, stop: int, height: int, most: int) -> Iterator[tuple[slice, slice]]:
     """Yield (images, lines) that cover images start .. stop: some lines of one image, or some whole images.
 
-    `rows` is how many lines a tile may hold; tiles are of about equal size.
+    `most` is how many lines a tile may hold; tiles are of about equal size.
     """
-    if rows < height:
-        lines = _evenly(height, rows)
+    if most < height:
+        lines = _evenly(height, most)
         for n in range(start, stop):
             yield from ((slice(n, n + 1), slice(i, min(i + lines, height))) for i in range(0, height, lines))
     elif stop > start:
-        images = _evenly(stop - start, rows // height)
+        images = _evenly(stop - start, most // height)
         yield from ((slice(n, min(n + images, stop)), slice(0, height)) for n in range(start, stop, images))
 
 

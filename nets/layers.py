@@ -27,7 +27,8 @@ from .tensor import Initial, Parameter, Tensor
 class Mode:
     """How a forward call is meant: everything it depends on besides x and theta, and in evaluation the buffers.
 
-    Two calls of training with equal modes give bit-equal answers, so a mask belongs to the draw, not to the call.
+    Two calls of training with equal modes and the same engine give bit-equal answers, so a mask belongs to the draw,
+    not to the call.
     """
 
     train: bool = False

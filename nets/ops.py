@@ -97,7 +97,7 @@ def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, eps: float) -> tuple[Tens
         dx̂ᵢ/dxⱼ = (δᵢⱼ - 1/M) / σ - ((xᵢ - μ) / σ²) x̂ⱼ / M = (δᵢⱼ - 1/M - x̂ᵢ x̂ⱼ / M) / σ,
 
     which is symmetric. Hence df/dx = (γ / σ) (g - mean(g) - x̂ mean(g x̂)), df/dγ = Σ g x̂, df/dβ = Σ g: no gradient
-    has a part along the two directions that x̂ does not depend on, a shift and a stretch of the channel.
+    has a part along a shift of the channel and, but for ε, along a stretch, since x̂ does not depend on them.
 
     Digits: first the mean, then the squares of what is left; the form mean(x²) - μ² would lose all of them where
     |μ| >> σ. For the same reason one of its own values is subtracted from each channel beforehand: it is at most

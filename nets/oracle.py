@@ -6,6 +6,7 @@ Shapes: theta (n,); a mini-batch of images (N, H, W, C) and labels (N,).
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from types import ModuleType
 from typing import Any
@@ -108,20 +109,31 @@ class NetOracle(Oracle):
 
     def __call__(self, x):
         """Loss and gradient at x (n,); the first loss after a draw stays in `data_loss`, free of any penalty."""
-        if self.drawn != self.due:
-            return self.layout.evaluate(x, self._loss)
-        before = [(buffer, buffer.data) for _, buffer in self.model.buffers()]
-        f, g = self.layout.evaluate(x, lambda: self._loss(update=True))
-        self.due, self.data_loss = None, f
-        if before:
-            finite = namespace(x).isfinite(f) & all_finite(g)
-            for buffer, old in before:
-                buffer.data = namespace(x).where(finite, buffer.data, old)
-        return f, g
+        with self.alone():
+            if self.drawn != self.due:
+                return self.layout.evaluate(x, self._loss)
+            before = [(buffer, buffer.data) for _, buffer in self.model.buffers()]
+            try:
+                f, g = self.layout.evaluate(x, lambda: self._loss(update=True))
+            except BaseException:  # cut short: the next answer is the first
+                for buffer, old in before:
+                    buffer.data = old
+                raise
+            self.due, self.data_loss = None, f
+            if before:
+                finite = namespace(x).isfinite(f) & all_finite(g)
+                for buffer, old in before:
+                    buffer.data = namespace(x).where(finite, buffer.data, old)
+            return f, g
 
     def value(self, x):
-        self.layout.bind(x)
-        return self._loss().data
+        with self.alone():
+            self.layout.bind(x)
+            return self._loss().data
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Return what keeps other threads from the engine, if there is one."""
+        return self.engine.serving() if self.engine else nullcontext()
 
     def evaluate(self, x: Array, images: Array, labels: Array, batch: int = 256) -> tuple[float, float]:
         """Return mean loss and accuracy (share of right answers) of the net at x (n,) on images like its own.
@@ -134,7 +146,8 @@ class NetOracle(Oracle):
         for start in range(0, len(labels), batch):
             part = slice(start, start + batch)
             answers = xp.asarray(labels[part])
-            logits = self.model(Tensor(self.scaled(xp.asarray(images[part]))), Mode(engine=self.engine))
+            with self.alone():
+                logits = self.model(Tensor(self.scaled(xp.asarray(images[part]))), Mode(engine=self.engine))
             totals[0] += self.loss(logits, answers).data * len(answers)
             totals[1] += (logits.data.argmax(axis=1) == answers).sum()
         loss, accuracy = (to_host(totals) / len(labels)).tolist()

@@ -1,8 +1,9 @@
 """Residual networks: layers that add to a signal what it lacks, instead of making it anew.
 
-A block computes x + F(x), so its Jacobian is I + F': signals and gradients pass through any number of them, and a net
-that is deeper is no harder to train (He, Zhang, Ren & Sun 2016, "Deep residual learning for image recognition",
-arXiv:1512.03385). Where F changes the shape of x, a 1 x 1 convolution takes the place of x.
+A block adds F(x) to x. But for the ReLU that most put behind the sum its Jacobian is I + F', so signals and gradients
+find a direct way through, and nets of over a hundred layers could be trained (He, Zhang, Ren & Sun 2016, "Deep residual
+learning for image recognition", arXiv:1512.03385). Where F changes the shape of x, a 1 x 1 convolution takes the place
+of x.
 
 Convolutions start from PyTorch's default, as the nets of the source papers did that say nothing else, or from another
 law, `weight`: torchvision's from He's normal one with fan_out. The last layer starts from PyTorch's default everywhere.
@@ -169,7 +170,8 @@ def resnet50(
     """ResNet-50 for CIFAR: 23,520,842 parameters, and for 1000 classes 25,549,352; with `imagenet_stem` 25,557,032.
 
     Sasse on CIFAR-10 and CIFAR-100; Liang et al. on ImageNet at 32 x 32 and 224 x 224 pixels, with the counts of their
-    table 2; Retsinas, Sfikas, Filntisis and Maragos, "Newton-based trainable learning rate", section 3, on ImageNet.
+    table 2 and He's normal law, resnet50(weight=he_normal_out); Retsinas, Sfikas, Filntisis and Maragos, "Newton-based
+    trainable learning rate", section 3, on ImageNet.
     """
     return resnet(Bottleneck, (3, 4, 6, 3), shape, classes, stem=stem, weight=weight)
 
@@ -183,7 +185,8 @@ def wide_resnet(
 
     Parameters
     ----------
-    depth : layers with weights in the longest path; 4 more than a multiple of 6
+    depth : convolutions, 1 + 6 n of n blocks a stage, and one on the shortcut of each stage; so 4 more than a multiple
+        of 6
     factor : how much wider than a thin ResNet it is
     shape, classes : (H, W, C) of the images; K
     dropout : probability of zeroing a channel's pixel between the two convolutions of a block

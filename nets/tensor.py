@@ -44,6 +44,9 @@ class Tensor:
     into : the array in which a leaf wants its gradient, or None for a new one
     room : makes the array in which the operation behind a value wants its gradient, or None for any
     whole : an array that holds `data` inside of a border of zeros, if there is one
+
+    `into` is how gradients land in one flat vector (`flat`); `room` and `whole` save copies between convolutions and
+    batch norms in their fast form (`tiled_conv`, `tiled_norm`), and are None elsewhere.
     """
 
     __slots__ = ("__weakref__", "data", "grad", "into", "needs_grad", "operands", "room", "whole")

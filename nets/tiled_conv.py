@@ -1,18 +1,22 @@
 """Convolution once more, in tiles: the fast form on a CPU.
 
-The mathematics is that of `conv`, and tested equal to it. What differs is where numbers are on the way: the columns of
-all windows are k² times the image, too much to send through memory. So they are built for some rows of output pixels at
-a time, few enough to stay in the cache of the core that multiplies them. In a channels-last image with a border of
-zeros a row of a window is one run of KW C numbers, which copies at the speed of that cache. With stride 1 the gradient
-of x is a convolution too, of the output gradient with the kernel turned by 180°; its columns serve the gradient of the
-weights as well,
+The mathematics is that of `conv`, and tested equal to it. What differs is where numbers are on the way: the matrix X of
+`conv`, a row for each window, here called columns, is up to KH KW times the image, too much to send through memory. So
+it is built for some lines of output pixels at a time, few enough to stay in the cache of the core that multiplies them.
+In a channels-last image with a border of zeros a line of a window is one run of KW C numbers, which copies at the speed
+of that cache. With stride 1 the gradient of x is a convolution too: from
 
-    dX = columns(G) turned(W),    turned(dW) = columns(G)ᵀ X.
+    dx[n,h,w,c] = Σ_{u,v,o} g[n, h + p - u, w + p - v, o] W[o,u,v,c],    p the padding,
 
-Whoever makes the input of a convolution writes it inside of zeros (`Tensor.whole`), and whoever makes its output
-gradient does too (`Tensor.room`): nothing is padded by copying.
+with u' = KH - 1 - u and v' = KW - 1 - v follows the convolution of g, inside of KH - 1 - p zeros, with the kernel
+turned by 180°. Its columns serve the gradient of the weights as well,
 
-Shapes: x (N, H, W, C); w (O, KH, KW, C); y and its gradient G (N, OH, OW, O). K = KH KW C. All arrays are NumPy's.
+    dX = columns(g) turned(W),    turned(dW) = columns(g)ᵀ x,    turned(W)[(u',v',o), c] = W[o, KH-1-u', KW-1-v', c].
+
+Batch norm and 2 x 2 pooling write their outputs inside of zeros (`Tensor.whole`), and gradients go where the next
+product wants them (`Tensor.room`): only other inputs are padded by copying.
+
+Shapes: x (N, H, W, C); w (O, KH, KW, C); y and its gradient g (N, OH, OW, O). All arrays are NumPy's.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ import numpy as np
 
 from refopt.arrays import Array
 
+from .conv import grid, windows
 from .engine import Engine, column_sums, cut
 from .tensor import Tensor
 
@@ -52,15 +57,14 @@ class _Convolution:
     def __init__(self, x: Tensor, w: Tensor, stride: int, padding: int, engine: Engine):
         self.engine, self.stride, self.padding, self.w = engine, stride, padding, w.data
         self.shape, self.dtype = x.data.shape, x.data.dtype
-        n, h, width, _c = self.shape
-        o, kh, kw, _c = self.w.shape
-        self.out = n, (h + 2 * padding - kh) // stride + 1, (width + 2 * padding - kw) // stride + 1, o
+        n, (o, kh, kw, _c) = len(x.data), self.w.shape
+        self.out = n, *grid(self.shape, kh, kw, stride, padding), o
         self.whole = self._bordered(x)
         self.wants_x = x.needs_grad
-        self.turned = stride == 1 and self.wants_x and padding < kh == kw
-        self.kept: Array | None = None
-        self.dx: Array | None = None
-        self.g: tuple[Array, Array] | None = None  # inside of zeros, and the inside
+        self.turned = stride == 1 and self.wants_x and padding < kh == kw  # dx by the turned kernel, or by scattering
+        self.kept: Array | None = None  # columns of a first layer, for dW
+        self.dx: Array | None = None  # found with dW, until it is asked for
+        self.g: tuple[Array, Array] | None = None  # the room given out for g: inside of zeros, and the inside
         self.x = x.data
 
     def _bordered(self, x: Tensor) -> Array:
@@ -68,7 +72,7 @@ class _Convolution:
         p = self.padding
         if p == 0:
             in_runs = x.data.strides[2:] == (x.data.itemsize * self.shape[3], x.data.itemsize)
-            return x.data if in_runs else np.ascontiguousarray(x.data)
+            return x.data if in_runs else x.data.copy(order="C")  # with strides of its own, for any size
         if x.whole is not None:
             extra = (x.whole.shape[1] - self.shape[1]) // 2 - p
             if extra == 0:
@@ -79,16 +83,11 @@ class _Convolution:
         inside[...] = x.data
         return whole
 
-    def columns(self, whole: Array, out: tuple[int, int], stride: int) -> Array:
-        """Return the windows of `whole` as a view (N, *out, KH, KW C)."""
+    def columns(self, whole: Array, stride: int) -> Array:
+        """Return the windows of `whole` as a view (N, OH, OW, KH, KW C)."""
         _o, kh, kw, _c = self.w.shape
-        n, row, column, item = whole.strides
-        return np.lib.stride_tricks.as_strided(
-            whole,
-            (whole.shape[0], *out, kh, kw * whole.shape[3]),
-            (n, stride * row, stride * column, row, item),
-            writeable=False,
-        )
+        view = windows(whole, kh, kw, stride)
+        return view.reshape(*view.shape[:4], -1)
 
     def per_tile(self, k: int) -> int:
         """Return how many pixels a tile of columns of k numbers holds."""
@@ -99,7 +98,7 @@ class _Convolution:
         _, kh, kw, c = self.w.shape
         k = kh * kw * c
         y = self.engine.empty(self.out, self.dtype)
-        view = self.columns(self.whole, (oh, ow), self.stride)
+        view = self.columns(self.whole, self.stride)
         wt = np.ascontiguousarray(self.w.reshape(o, k).T) if c < 16 else self.w.reshape(o, k).T
         if c < 16 and not self.wants_x:  # of few channels columns are slow to build: keep them
             self.kept = self.engine.empty((n, oh, ow, k), self.dtype)
@@ -118,10 +117,10 @@ class _Convolution:
     def _fill(self, view: Array, images: slice, lines: slice, thread: int) -> Array:
         """Return the columns of a tile, copied together."""
         part = view[images, lines]
-        if part.flags.c_contiguous:  # windows of one pixel
-            return part
         if self.kept is not None:
             cols = self.kept[images, lines].reshape(part.shape)
+        elif part.flags.c_contiguous:  # windows of one pixel
+            return part
         else:
             cols = self.engine.scratch("columns", thread, part.size, self.dtype).reshape(part.shape)
         np.copyto(cols, part)
@@ -135,7 +134,7 @@ class _Convolution:
         return self.g[1]
 
     def weight_gradient(self, g: Array, out: Array | None) -> Array:
-        """Return dW[o,u,v,c] = Σ_{n,i,j} G[n,i,j,o] X[n, s i + u, s j + v, c], and dX on the way."""
+        """Return dW[o,u,v,c] = Σ_{n,i,j} g[n,i,j,o] x[n, s i + u, s j + v, c], x inside of its zeros; dx on the way."""
         dw = np.empty_like(self.w) if out is None else out
         if self.turned:
             self._backward_by_turning(g, dw)
@@ -144,7 +143,7 @@ class _Convolution:
         return dw
 
     def input_gradient(self, g: Array, out: Array | None) -> Array:
-        """Return dX, from the pass that gave dW; if nobody asked for that, from its own."""
+        """Return dx, from the pass that gave dW; if nobody asked for that, from its own."""
         if self.dx is None:
             self.weight_gradient(g, None)
         dx, self.dx = self.dx, None
@@ -152,7 +151,7 @@ class _Convolution:
         return dx
 
     def bias_gradient(self, g: Array, out: Array | None) -> Array:
-        """Return db[o] = Σ_{n,i,j} G[n,i,j,o]."""
+        """Return db[o] = Σ_{n,i,j} g[n,i,j,o]."""
         db = np.empty(self.out[3], self.dtype) if out is None else out
         db[...] = 0
         for image in g:
@@ -167,7 +166,7 @@ class _Convolution:
         assert self.g is not None
         whole, self.g = self.g[0], None
         turned = self.w[:, ::-1, ::-1].transpose(1, 2, 0, 3).reshape(k, c)
-        view = self.columns(whole, (h, width), 1)
+        view = self.columns(whole, 1)
         dx = self.dx = self.engine.empty(self.shape, self.dtype)
         sums = [self.engine.empty((k, c), self.dtype) for _ in range(self.engine.threads)]
 
@@ -185,7 +184,7 @@ class _Convolution:
     def _backward_by_scattering(self, g: Array, dw: Array) -> None:
         (n, oh, ow, o), (_, kh, kw, c), s = self.out, self.w.shape, self.stride
         k = kh * kw * c
-        view = self.columns(self.whole, (oh, ow), s)
+        view = self.columns(self.whole, s)
         w = self.w.reshape(o, k)
         dwhole = self.engine.empty(self.whole.shape, self.dtype) if self.wants_x else None
         sums = [self.engine.empty((o, k), self.dtype) for _ in range(self.engine.threads)]

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 import refopt
 from refopt import NonFiniteError, Rule, descend
-from refopt.arrays import all_finite, namespace
+from refopt.arrays import CORES, THREADS, all_finite, namespace
 
 from .checkpoint import Checkpoint, RunError, locked, replacing
 from .flat import Layout
@@ -97,7 +97,7 @@ def go_on(options: Options, rule: Rule, out: Path, checkpoint: Checkpoint, built
     steps = descend(rule, oracle, start, state=checkpoint.rule, taken=taken) if taken < last else iter(())
     clock = time.perf_counter()
     bar = tqdm(total=last, initial=taken, disable=None if shown and sys.stderr else True, unit=" steps")
-    with log, bar, threadpool_limits(product_threads(options, net.layout), "blas"), interruptible() as interrupted:
+    with log, bar, threads(options, net.layout), interruptible() as interrupted:
         figures = Shown(bar)
         for step in steps:
             taken = step.t
@@ -119,6 +119,17 @@ def go_on(options: Options, rule: Rule, out: Path, checkpoint: Checkpoint, built
             if stop:
                 break
     return Result(rule, out, rows, finished=taken >= last)
+
+
+@contextmanager
+def threads(options: Options, layout: Layout) -> Iterator[None]:
+    """Give a run its threads: for matrix products, and for long vectors."""
+    before = THREADS.set(options.threads or CORES)
+    try:
+        with threadpool_limits(product_threads(options, layout), "blas"):
+            yield
+    finally:
+        THREADS.reset(before)
 
 
 def product_threads(options: Options, layout: Layout) -> int | None:

@@ -1,14 +1,23 @@
 """An engine: memory comes back when nobody refers to it, and not before; threads share work and nothing else."""
 
 import gc
+import os
+import pickle
+import signal
 import threading
+import time
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from nets.engine import Engine
+
+
+def blas_threads():
+    return [library.num_threads for library in ThreadpoolController().select(user_api="blas").lib_controllers]
 
 
 def address(array):
@@ -79,17 +88,67 @@ def test_shares_cover_the_work_once_in_order(threads, n):
 
 
 def test_a_failure_on_any_thread_reaches_the_caller_and_blas_gets_its_threads_back():
-    engine = Engine(2)
-    before = [library.num_threads for library in engine._blas]
+    engine, before = Engine(2), blas_threads()
 
     def work(thread, start, stop):
-        assert all(library.num_threads == 1 for library in engine._blas)
+        assert set(blas_threads()) == {1}
         if thread == 1:
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         engine.share(work, 2)
-    assert [library.num_threads for library in engine._blas] == before
+    assert blas_threads() == before
+
+
+def test_a_failure_waits_for_the_others():
+    """A share that went on behind the caller's back would write into memory that the next one uses."""
+    engine, done = Engine(3), []
+
+    def work(thread, start, stop):
+        if thread == 0:
+            raise KeyboardInterrupt
+        time.sleep(0.05)
+        done.append(thread)
+
+    with pytest.raises(KeyboardInterrupt):
+        engine.share(work, 3)
+    assert sorted(done) == [1, 2]
+
+
+def test_blas_gets_its_threads_back_from_the_last_of_two_engines():
+    with threadpool_limits(2, "blas"):
+        inside, leave = threading.Event(), threading.Event()
+        slow = threading.Thread(target=Engine(2).share, args=(lambda *_: inside.set() or leave.wait(5), 2))
+        slow.start()
+        inside.wait(5)
+        second = threading.Thread(target=Engine(2).share, args=(lambda *_: leave.set() or time.sleep(0.05), 2))
+        second.start()
+        slow.join()
+        second.join()
+        assert set(blas_threads()) == {2}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_process_and_a_copy_have_threads_of_their_own():
+    engine = Engine(2)
+    engine.share(lambda *_: None, 2)
+    if (child := os.fork()) == 0:
+        signal.alarm(5)
+        shares = []
+        engine.share(lambda *share: shares.append(share), 2)
+        os._exit(len(shares) != 2)
+    assert os.waitpid(child, 0)[1] == 0
+    assert pickle.loads(pickle.dumps(engine)).threads == 2
+
+
+def test_an_engine_serves_one_net_at_a_time():
+    engine = Engine(1)
+    with engine.serving(), pytest.raises(RuntimeError, match="serves one net at a time: give each thread an Engine"):  # noqa: SIM117
+        with engine.serving():
+            pass
+    with engine.serving():
+        pass
 
 
 def test_threads_end_with_their_engine():

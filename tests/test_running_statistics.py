@@ -75,6 +75,23 @@ def test_the_first_answer_after_a_draw_moves_them_and_nothing_else_does():
         assert equal(oracle.buffers(), after)
 
 
+def test_an_answer_that_is_cut_short_leaves_them_as_they_were():
+    """So the answer to the same question, asked again, moves them once."""
+    oracle, calm = small_oracle(), small_oracle()
+    x = oracle.layout.initial(0, np.float64)
+    last = oracle.model.layers[-1]
+    for each in (oracle, calm):
+        each.draw()
+    before = oracle.buffers()
+    last.inputs = None  # the last layer refuses its input
+    with pytest.raises(ValueError, match="Linear"):
+        oracle(x)
+    last.inputs = 5
+    assert equal(oracle.buffers(), before)
+    oracle(x), calm(x)
+    assert equal(oracle.buffers(), calm.buffers())
+
+
 def test_before_the_first_draw_nothing_moves_them():
     oracle = small_oracle()
     oracle(oracle.layout.initial(0, np.float64))

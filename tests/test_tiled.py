@@ -22,13 +22,22 @@ def arrays(seed, dtype, *shapes):
     return [rng.standard_normal(shape).astype(dtype) for shape in shapes]
 
 
-def gradients(op, inputs, g):
-    """y, and df/d(input) for f = <g(y), y>."""
-    leaves = [Tensor(array, needs_grad=True) for array in inputs]
+def gradients(op, inputs, g, *, constant=False):
+    """y, and df/d(input) for f = <g(y), y>; the first input may be a constant, as the images of a net are."""
+    leaves = [Tensor(array, needs_grad=bool(k) or not constant) for k, array in enumerate(inputs)]
     y = op(*leaves)
     g = g(y.data)
     Tensor((y.data * g).sum(), (y, lambda _, out: g)).backward()
-    return [y.data.copy(), *(leaf.grad.copy() for leaf in leaves)]
+    return [y.data.copy(), *(leaf.grad.copy() for leaf in leaves[constant:])]
+
+
+def soil(engine):
+    """Fill what an engine will lend next with NaN: whoever does not write it is found out."""
+    for chunks in list(engine._free.values()):
+        for chunk in chunks:
+            chunk[: chunk.size // 4 * 4].view(np.float32)[:] = np.nan
+    for held in engine._scratch.values():
+        held[: held.size // 4 * 4].view(np.float32)[:] = np.nan
 
 
 def assert_same(plain, fast, dtype):
@@ -56,8 +65,9 @@ def convolutions(draw):
 
 
 @settings(max_examples=60)
-@given(convolutions(), dtypes, engines, st.booleans(), st.integers(0, 99))
-def test_a_convolution_is_the_plain_one_forward_and_backward(case, dtype, engine, biased, seed):
+@given(convolutions(), dtypes, engines, st.booleans(), st.booleans(), st.integers(0, 99))
+def test_a_convolution_is_the_plain_one_forward_and_backward(case, dtype, engine, biased, constant, seed):  # noqa: PLR0917
+    soil(engine)
     shape, weight, stride, padding = case
     inputs = arrays(seed, dtype, shape, weight, *([weight[:1]] if biased else []))
 
@@ -68,7 +78,45 @@ def test_a_convolution_is_the_plain_one_forward_and_backward(case, dtype, engine
         return conv.conv2d(x, w, b, stride, padding)
 
     g = weights_like(seed + 1)
-    assert_same(gradients(plain, inputs, g), gradients(fast, inputs, g), dtype)
+    expected = gradients(plain, inputs, g, constant=constant)
+    assert_same(expected, gradients(fast, inputs, g, constant=constant), dtype)
+
+
+@pytest.mark.parametrize("size", [1, 8])
+@pytest.mark.parametrize("engine", ENGINES.values(), ids=lambda engine: f"{engine.threads} threads")
+def test_the_first_layer_may_see_single_pixels_or_the_whole_image(engine, size):
+    """Such windows need no copy; what is kept of them for the weights' gradient has to be written all the same."""
+    inputs, g = arrays(0, np.float64, (4, 8, 8, 3), (2, size, size, 3)), weights_like(1)
+    plain = gradients(conv.conv2d, inputs, g, constant=True)
+    for _ in range(2):
+        soil(engine)
+        fast = gradients(lambda x, w: tiled_conv.conv2d(x, w, None, 1, 0, engine), inputs, g, constant=True)
+        assert_same(plain, fast, np.float64)
+
+
+@pytest.mark.parametrize("view", ["channels first", "without an axis", "every other pixel"])
+def test_images_of_one_channel_may_lie_in_memory_in_any_way(view):
+    """NumPy calls them contiguous whatever the stride of an axis of length 1 is; to a window it matters."""
+    rng = np.random.default_rng(0)
+    x = {
+        "channels first": rng.standard_normal((4, 1, 8, 8)).transpose(0, 2, 3, 1),
+        "without an axis": rng.standard_normal((4, 8, 8))[..., None],
+        "every other pixel": rng.standard_normal((4, 16, 16, 1))[:, ::2, ::2],
+    }[view]
+    inputs, g = [x, rng.standard_normal((5, 3, 3, 1))], weights_like(1)
+    for engine in ENGINES.values():
+        fast = gradients(lambda x, w, engine=engine: tiled_conv.conv2d(x, w, None, 1, 0, engine), inputs, g)
+        assert_same(gradients(conv.conv2d, inputs, g), fast, np.float64)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 3, 3), (2, 4, 9, 3), (0, 8, 8, 3), (8, 8, 3)])
+def test_images_smaller_than_a_window_are_refused_as_by_the_plain_text(shape):
+    engine, x = ENGINES[2], Tensor(np.zeros(shape))
+    with pytest.raises(ValueError, match="windows of 5 x 5 pixels need images"):
+        tiled_conv.conv2d(x, Tensor(np.zeros((4, 5, 5, 3))), None, 1, 0, engine)
+    small = Tensor(np.zeros((*shape[:-3], 1, 5, 3)))
+    with pytest.raises(ValueError, match="windows of 2 x 2 pixels need images"):
+        tiled_norm.max_pool2x2(small, engine)
 
 
 @pytest.mark.parametrize("channels", [3, 32])
@@ -130,9 +178,9 @@ def test_a_fixed_number_of_threads_gives_the_same_bits_again():
 # --- batch norm ------------------------------------------------------------------------------------------------------
 
 
-def plain_norm(x, gamma, beta, residual=None, relu=False):
+def plain_norm(x, gamma, beta, plus=None, relu=False):
     y = ops.batch_norm(x, gamma, beta, 1e-5)[0]
-    y = y if residual is None else ops.add(y, residual)
+    y = y if plus is None else ops.add(y, plus)
     return ops.relu(y) if relu else y
 
 
@@ -140,10 +188,10 @@ def plain_norm(x, gamma, beta, residual=None, relu=False):
 @given(
     st.tuples(st.integers(2, 6), sizes, sizes, sizes), dtypes, engines, st.booleans(), st.booleans(), st.integers(0, 99)
 )
-def test_batch_norm_with_relu_and_residual_is_the_plain_one(  # noqa: PLR0917
-    shape, dtype, engine, relu, residual, seed
+def test_batch_norm_with_relu_and_shortcut_is_the_plain_one(  # noqa: PLR0917
+    shape, dtype, engine, relu, plus, seed
 ):
-    inputs = arrays(seed, dtype, shape, shape[3:], shape[3:], *([shape] if residual else []))
+    inputs = arrays(seed, dtype, shape, shape[3:], shape[3:], *([shape] if plus else []))
     inputs[0] *= 1 + np.arange(shape[3], dtype=dtype)
 
     def fast(x, gamma, beta, plus=None):
@@ -174,6 +222,41 @@ def test_statistics_keep_their_digits_where_the_mean_is_far_larger_than_the_devi
     np.testing.assert_allclose(mean, exact.mean(axis=0), rtol=1e-7)
     np.testing.assert_allclose(var, exact.var(axis=0), rtol=1e-3)
     assert np.abs((x * x).mean(axis=(0, 1, 2)) - x.mean(axis=(0, 1, 2)) ** 2 - 1).max() > 0.5
+
+
+@pytest.mark.parametrize(("mean", "deviation"), [(0, 1), (1e3, 1), (1e3, 1e-2), (-1e4, 1)])
+@pytest.mark.parametrize("fast", [False, True])
+def test_batch_norm_keeps_its_digits_where_the_mean_is_far_larger_than_the_deviation(
+    mean, deviation, fast, monkeypatch
+):
+    """float32 against float64, y, dx, dγ and dβ: 2e-6 of the largest. a x + (β - a μ) would lose four digits more."""
+    monkeypatch.setattr(tiled_norm, "TILE", 4096)
+    x = (mean + deviation * np.random.default_rng(0).standard_normal((8, 16, 16, 4))).astype(np.float32)
+    inputs, g = [x, *arrays(1, np.float32, (4,), (4,))], weights_like(2)
+
+    def norm(*operands):
+        return tiled_norm.batch_norm(*operands, 1e-5, ENGINES[1])[0] if fast else ops.batch_norm(*operands, 1e-5)[0]
+
+    exact = gradients(lambda *a: ops.batch_norm(*a, 1e-5)[0], [a.astype(float) for a in inputs], lambda y: g(x))
+    for a, b in zip(exact, gradients(norm, inputs, lambda y: g(x)), strict=True):
+        assert np.abs(a - b).max() <= 2e-6 * np.abs(a).max()
+
+
+def test_a_constant_channel_becomes_beta():
+    x, one, zero = (np.full(shape, value, np.float32) for shape, value in (((4, 4, 4, 2), 1e4 / 3), (2, 1), (2, 0)))
+    y = tiled_norm.batch_norm(Tensor(x), Tensor(one), Tensor(zero), 1e-5, ENGINES[1])[0]
+    np.testing.assert_array_equal(y.data, 0)
+
+
+def test_a_value_may_be_walked_back_twice_with_gradients_of_its_own():
+    x, gamma, beta = arrays(0, np.float64, (4, 5, 5, 3), (3,), (3,))
+    leaves = [Tensor(a, needs_grad=True) for a in (gamma, beta)]
+    y = tiled_norm.batch_norm(Tensor(x), *leaves, 1e-5, ENGINES[1], True)[0]
+    once = []
+    for factor in (1, 5):
+        ops.sum(ops.multiply(y, Tensor(np.array(float(factor))))).backward()
+        once.append([leaf.grad.copy() for leaf in leaves])
+    np.testing.assert_allclose(once[1], 5 * np.array(once[0]), rtol=1e-12)
 
 
 # --- pooling, and one after the other --------------------------------------------------------------------------------

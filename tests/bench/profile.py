@@ -2,7 +2,8 @@
 
     python -m tests.bench.profile [--model resnet18] [--batch 32] [--steps 5]
 
-The last line is the cost of the graph alone: as many nodes as the net has, forward and backward, without arithmetic.
+"The net, all of it" contains the other parts, and what is not listed. The last line is the cost of the graph alone: a
+chain of as many nodes as the net has, one operand each, forward and backward, without arithmetic.
 """
 
 import argparse
