@@ -64,7 +64,7 @@ from refopt.linear_models import LeastSquares
 # $$ |x - \eta g - x^*|^2 = |x - x^*|^2 - 2 \eta \langle g, x - x^* \rangle + \eta^2 |g|^2. $$
 #
 # Where $x^*$ lies we do not know, but convexity says $\langle g, x - x^* \rangle \ge f(x) - f^*$. So the right side is
-# at most $|x - x^*|^2 - 2 \eta (f - f^*) + \eta^2 |g|^2$, a parabola in $\eta$ of which all but the height is known. Its
+# at most $|x - x^*|^2 - 2 \eta (f - f^*) + \eta^2 |g|^2$, a parabola in $\eta$ whose height alone is unknown. Its
 # lowest point is
 #
 # $$ \eta = \frac{f(x) - f^*}{|g|^2}. $$

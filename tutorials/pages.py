@@ -50,7 +50,7 @@ def pick(full: Any, quick: Any) -> Any:
 
 def show(*objects: Any) -> None:
     """Print the source of classes and functions as it stands, and where it stands."""
-    for each in objects:
+    for each in map(inspect.unwrap, objects):
         lines, first = inspect.getsourcelines(each)
         file = Path(inspect.getsourcefile(each) or "").resolve()
         place = file.relative_to(ROOT) if file.is_relative_to(ROOT) else Path(*file.parts[-3:])
