@@ -106,7 +106,7 @@ class Trained(NamedTuple):
     accuracy: np.ndarray
     """Share of right answers on the test images after each epoch, (epochs,)."""
     eta: np.ndarray
-    """The step size of every step; its mean where coordinates have their own."""
+    """The step size of every step; |d| / |g| where coordinates have their own."""
     theta: np.ndarray
     """The last parameters."""
     net: NetOracle
@@ -128,7 +128,7 @@ def train(rule: Rule, epochs: int, *, batch: int = 32, seed: int = 0, wrap: Call
     try:
         for step in islice(descend(rule, wrap(net), theta), epochs * net.steps_per_epoch):
             losses.append(float(net.data_loss))
-            eta.append(float(np.mean(step.eta)))
+            eta.append(float(step.size))
             theta = step.x
             if step.t % net.steps_per_epoch == 0:
                 accuracy.append(net.evaluate(theta, digits.x_test, digits.y_test)[1])
