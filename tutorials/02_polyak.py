@@ -25,6 +25,7 @@ from pages import (
     ORANGE,
     QUICK,
     Formula,
+    all_paths,
     contours,
     learning,
     path,
@@ -335,22 +336,8 @@ np.testing.assert_allclose(kaczmarz.eta, np.resize(1 / squares(A), 15), rtol=1e-
 # enough to take all of them. The family has three quadratics in the plane; in one version they have a common
 # minimiser, in the other not.
 
-
 # %%
-def all_paths(rule, family, k):
-    """Return the mean of |x_t - x*|² over all n^t paths, for t = 0, ..., k."""
-    parts = [family.sample([i]) for i in range(family.n)]
-    points, mean = family.x0[None, :], [squares(family.x0 - family.x_star)]
-    for _ in range(k):
-        moved = []
-        for part in parts:
-            for point in points:
-                rule.start(point, part)
-                moved.append(point + rule.step(point, part))
-        points = np.array(moved)
-        mean.append(squares(points - family.x_star).mean())
-    return np.array(mean)
-
+show(all_paths)
 
 k = 7
 t = np.arange(k + 1)

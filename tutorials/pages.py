@@ -23,6 +23,7 @@ import numpy as np
 from matplotlib.animation import FuncAnimation, PillowWriter
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 from PIL import Image, PngImagePlugin
 
 from nets.data import Dataset, load
@@ -96,6 +97,21 @@ def run(rule: Rule, problem: Any, steps: int, oracle: Oracle | None = None) -> R
 def squares(e: np.ndarray) -> np.ndarray:
     """Return |e|² along the last axis."""
     return (e * e).sum(axis=-1)
+
+
+def all_paths(rule: Rule, family: Any, k: int) -> np.ndarray:
+    """Return the mean of |x_t - x*|² over all n^t paths of a rule without memory, for t = 0, ..., k."""
+    parts = [family.sample([i]) for i in range(family.n)]
+    points, mean = [family.x0], [squares(family.x0 - family.x_star)]
+    for _ in range(k):
+        moved = []
+        for part in parts:
+            for point in points:
+                rule.start(point, part)
+                moved.append(point + rule.step(point, part))
+        points = moved
+        mean.append(squares(np.array(points) - family.x_star).mean())
+    return np.array(mean)
 
 
 class Trained(NamedTuple):
@@ -208,6 +224,7 @@ def learning(fig: Figure, runs: Mapping[str, Trained]) -> None:
         eta.fill_between(epochs, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
     loss.set(xlabel="epoch", ylabel="training loss")
     error.set(xlabel="epoch", ylabel="test error / %")
+    error.yaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_locator=NullLocator())
     error.yaxis.set_major_formatter("{x:g}")
     eta.set(xlabel="epoch", ylabel=r"step size $\eta$")
     fig.legend(*loss.get_legend_handles_labels(), loc="outside lower center", ncols=min(len(runs), 4))
