@@ -191,9 +191,9 @@ show(AdaSecantTheory.correct, AdaSecantTheory.rate, AdaSecantTheory.remember)
 # $$ \alpha = (1 - \rho)\,\frac{\sqrt{\mathrm{E}[s^2]}}{\sqrt{\mathrm{E}[a^2]}}. $$
 #
 # The better the gradients tell the curvature, the shorter the step. Without noise $a = h s$, so $\rho = 1$ and $\alpha
-# = 1/h - 1/h = 0$. With noise much larger than $h s$ the move and the difference share it, and the next move is a fifth
-# to a third of the last: it shrinks geometrically, wherever $x$ is. The published formula cancels itself; what works is
-# the authors' *code*, which pairs each move with the difference *before* it, normalises, and bounds the rate by 25.
+# = 1/h - 1/h = 0$. With noise much larger than $h s$ the move and the difference share it, and the next move is only a
+# part of the last: it shrinks geometrically, wherever $x$ is. The published formula cancels itself; what works is the
+# authors' *code*, which pairs each move with the difference *before* it, normalises, and bounds the rate by 25.
 
 # %% [markdown]
 # A check against the theorem
@@ -263,11 +263,11 @@ for (name, rule), color, dash in zip(rules.items(), (BLUE, ORANGE, GREEN), ("-",
     left.semilogy(np.maximum(means[name], 1e-12), dash, color=color, label=name)
     right.semilogy(np.sqrt(squares(r.x) / 1000), dash, color=color, label=name)
 left.axhline(2, color="0.5", linewidth=1, linestyle=":")
-left.text(0, 2.4, "$1/h$", color="0.4")
+left.text(300, 2.6, "$1/h$", color="0.4")
 left.set(xlabel="step $t$", ylabel="median rate")
 left.legend(loc="lower left")
 right.set(xlabel="step $t$", ylabel="root mean square of $x$")
-right.legend()
+right.legend(loc="center right", bbox_to_anchor=(1, 0.42))
 save(
     fig,
     "06-death",
@@ -350,8 +350,8 @@ panels[0].legend()
 panels[1].plot(up, "o-", color=ORANGE, label="Newton")
 panels[1].plot(down, "s--", color=BLUE, label="secant, no sign")
 panels[1].axhline(np.pi, color="0.5", linewidth=1, linestyle=":")
-panels[1].text(0, np.pi + 0.08, r"minimum, $\pi$", color="0.4")
-panels[1].set(title=r"$\cos x$", xlabel="step $t$", ylabel="$x_t$", ylim=(-1.0, 4.4))
+panels[1].text(20, np.pi - 0.42, r"minimum, $\pi$", color="0.4", ha="right")
+panels[1].set(title=r"$\cos x$", xlabel="step $t$", ylabel="$x_t$", ylim=(-2.0, 4.4))
 panels[1].legend(loc="lower right")
 panels[2].plot(frozen[:8, 0], "o-", color=BLUE, label=r"$\lambda=1$")
 panels[2].plot(frozen[:8, 1], "s--", color=ORANGE, label=r"$\lambda=0.05$")

@@ -123,6 +123,8 @@ class Trained(NamedTuple):
     """Share of right answers on the test images after each epoch, (epochs,)."""
     eta: np.ndarray
     """The step size of every step; |d| / |g| where coordinates have their own."""
+    steps: np.ndarray
+    """The loss of every mini-batch, before the step taken on it."""
     theta: np.ndarray
     """The last parameters."""
     net: NetOracle
@@ -152,7 +154,7 @@ def train(rule: Rule, epochs: int, *, batch: int = 32, seed: int = 0, wrap: Call
         pass
     whole = len(accuracy)
     loss = np.reshape(losses[: whole * net.steps_per_epoch], (whole, -1)).mean(axis=1)
-    return Trained(loss, np.array(accuracy), np.array(eta), theta, net)
+    return Trained(loss, np.array(accuracy), np.array(eta), np.array(losses), theta, net)
 
 
 # --- pictures --------------------------------------------------------------------------------------------------------
@@ -170,7 +172,7 @@ def animate(fig: Figure, draw: Callable[[int], Any], frames: int, name: str, cap
     FIGURES.mkdir(parents=True, exist_ok=True)
     path = FIGURES / f"{name}.gif"
     FuncAnimation(fig, lambda k: draw(k) or (), frames=frames, cache_frame_data=False).save(
-        path, writer=PillowWriter(fps=fps, metadata={"comment": caption}), dpi=80
+        path, writer=PillowWriter(fps=fps, metadata={"comment": caption}), dpi=pick(110, 40)
     )
     with Image.open(path) as moving:
         moving.seek(moving.n_frames - 1)
