@@ -317,6 +317,7 @@ distance = [np.linalg.norm(each.x - logistic.x_star, axis=1) for each in (rounde
 print(f"float32: the search ends after {np.argmin(rounded.eta > 0)} steps, |x - x*| = {distance[0][-1]:.1e}")
 assert 1e-5 < distance[0][-1] < 1e-2
 assert rounded.eta[-1] == 0
+assert f"{np.finfo(np.float32).eps:.0e}" == "1e-07"
 
 fig, panels = plt.subplots(1, 3, figsize=(7.4, 3.2))
 panels[0].semilogy(np.linalg.norm(restless.x - noisy.x_star, axis=1), linewidth=0.8)

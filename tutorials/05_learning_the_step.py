@@ -19,6 +19,7 @@ from pages import (
     BLUE,
     GREEN,
     ORANGE,
+    QUICK,
     Formula,
     gaps,
     learning,
@@ -254,6 +255,11 @@ assert runs["NTLR from 0.01"].loss[-1] < runs["constant 0.01"].loss[-1]
 found = [runs[f"NTLR from {start:g}"].eta for start in (1e-4, 1e-2)]
 print(f"rates found, from 0.0001 and from 0.01: {found[0][-1]:.3f} and {found[1][-1]:.3f}")
 assert 0.2 < found[0][-1] / found[1][-1] < 5
+assert found[0][-1] < found[0].max(), "it falls again"
+assert (NTLR().gamma, NTLR().share) == (0.2, 1 / 3)
+if not QUICK:
+    ends = [runs[f"NTLR from {start:g}"].loss[-1] for start in (1e-4, 1e-2, 1.0)]
+    assert max(ends) < 3 * min(ends)
 
 # %% [markdown]
 # What breaks it
@@ -309,6 +315,8 @@ left.legend(fontsize=7.5)
 worst = (compared[r"Newton, $\gamma=0.2$, from 1"].f - quadratic.f_star).max()
 print(f"from a rate 100 times 1/L, f - f* rises to {worst:.0e} before the rate has come down")
 assert worst > 1e6
+newton_gap, constant_gap = (r.f[-1] - quadratic.f_star for r in list(compared.values())[2:])
+assert newton_gap > 0.01 * constant_gap
 right.plot(overshoot[:10], marker="o", label="windows of one step")
 right.axhline(0.25, color="0.5", linewidth=1, linestyle=":", label=r"$1/\lambda$")
 right.set(xlabel="step $t$", ylabel=r"rate on $2x^2$")

@@ -274,6 +274,7 @@ save(
     "The median rate of the published formula dies out under noise, far from the solution at zero; the authors' "
     "code lives.",
 )
+assert AdaSecant().alpha_clip == 25
 print(f"published: median rate {means['published'][30]:.1e} after 30 steps, {means['published'][-1]:.1e} at the end")
 assert means["published"][-1] < 1e-2 * means["published"][30]
 assert means["published"][-1] < means["lagged pairing"][-1] < 1e-2 * means["lagged pairing"][30]

@@ -106,7 +106,7 @@ from refopt.rules.diagonal import rates
 # %%
 turn = np.array([[1.0, -1.0], [1.0, 1.0]]) / np.sqrt(2)
 start = np.array([3.0, 1.0])
-fig, panels = plt.subplots(1, 2, figsize=(7.4, 3.9))
+fig, panels = plt.subplots(1, 2, figsize=(7.4, 4.4))
 ends = {}
 for ax, (title, Q) in zip(panels, (("along the axes", np.eye(2)), ("turned by 45 degrees", turn)), strict=True):
     bowl = Quadratic(Q @ np.diag([1.0, 30.0]) @ Q.T, np.zeros(2), 0.0, Q @ start)

@@ -80,8 +80,8 @@ from refopt.linear_models import LeastSquares
 # --------------------------
 #
 # Left, the factor of sixteen steps by eigenvalue. The triangle's peak lies beyond the limit $2/L$, where the steepest
-# modes grow; its short steps make up for it, and the flat modes gain. Chebyshev's cycle equalises: no eigenvalue is
-# favoured. Right, the rates that do it.
+# modes grow; its short steps more than make up for it. Chebyshev's longest step is seven times beyond the limit and
+# more, and his cycle treats all eigenvalues alike. Right, the rates that do it.
 
 # %%
 mu, L, n = 1.0, 20.0, 16
@@ -92,23 +92,26 @@ cycles = {
 }
 lam = np.linspace(mu, L, 600)
 fig, (left, right) = plt.subplots(1, 2, figsize=(7.4, 3.3))
-worst = {}
+worst, steepest = {}, {}
 for name, etas in cycles.items():
     factor = abs(np.prod(1 - etas[:, None] * lam, axis=0))
     worst[name] = factor.max()
+    steepest[name] = factor[-1]
     left.semilogy(lam, np.maximum(factor, 1e-9), label=name)
     right.plot(np.arange(1, n + 1), etas, marker="o", label=name)
     print(f"{name:22} largest factor of {n} steps: {worst[name]:.1e}")
 left.set(xlabel=r"eigenvalue $\lambda$", ylabel=f"factor of {n} steps", ylim=(1e-7, 3))
 right.axhline(2 / L, color="0.5", linewidth=1, linestyle=":")
 right.text(16, 2 / L + 0.01, "$2/L$", color="0.4", ha="right")
-right.set(xlabel="step of the cycle", ylabel=r"step size $\eta$", yscale="log")
+right.set(xlabel="step of the cycle", ylabel=r"step size $\eta$", yscale="log", xticks=(1, 4, 8, 12, 16))
 right.legend(loc="upper right", fontsize=8.5)
 save(fig, "08-cycles", "What three cycles of sixteen steps do to each eigenvalue (left), and their step sizes (right).")
 chebyshev = 1 / np.cosh(n * np.arccosh((L + mu) / (L - mu)))
 assert np.isclose(worst["Chebyshev"], chebyshev, rtol=1e-9), "Theorem 1"
 assert cycles["triangle"].max() > 2 / L
 assert worst["triangle"] < 1, "it converges all the same"
+assert steepest["triangle"] < steepest[r"constant $2/(L+\mu)$"]
+assert cycles["Chebyshev"].max() > 7 * 2 / L
 assert worst["Chebyshev"] < worst[r"constant $2/(L+\mu)$"]
 
 # %% [markdown]
@@ -155,7 +158,7 @@ def draw(frame):
     below.plot([schedule(k) for k in range(81)], color="0.7", linestyle="-")
     below.plot(t, schedule(t), "o", color=ORANGE)
     below.axhline(2 / h, color=BLUE, linestyle="--", linewidth=1)
-    below.text(80, 2 / h + 0.01, "$2/h$ of the dip", color=BLUE, ha="right")
+    below.text(40, 2 / h + 0.02, "$2/h$ of the dip", color=BLUE, ha="center")
     below.set(xlabel="step $t$", ylabel=r"rate $\eta$", ylim=(0, 0.55))
 
 
@@ -288,7 +291,7 @@ assert runs["cosine from 1"].loss[-1] < runs["constant 0.1"].loss[-1]
 # **The wrong formula.** The triangle as printed in Sasse's thesis (eq. 2.21) never reaches its upper rate, and plays
 # the lower one twice in a row. Its code runs the right one.
 #
-# **Samples that disagree, and a rate that falls too fast.** $\sum \eta_t$ must be infinite. With $\eta_t = 0.5 \cdot
+# **A rate that falls too fast.** $\sum \eta_t$ must be infinite. With $\eta_t = 0.5 \cdot
 # 0.8^t$ the way that can be gone at all ends before the solution.
 
 # %%
