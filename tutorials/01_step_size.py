@@ -227,6 +227,7 @@ whole = NetOracle(
     digits.x_train[images],
     digits.y_train[images],
     Shuffled(len(digits.y_train[images]), batch=len(digits.y_train[images])),
+    scale=digits.scale,
     dtype=np.float64,
 )
 whole.x0 = whole.layout.initial(0).astype(np.float64)

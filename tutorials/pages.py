@@ -141,7 +141,7 @@ def train(rule: Rule, epochs: int, *, batch: int = 32, seed: int = 0, wrap: Call
     """Train 64-32-10, ReLU between, on 1437 images in mini-batches; stop where the loss is no number any more."""
     digits = handwritten_digits()
     order = Shuffled(len(digits.y_train), batch, seed)
-    net = NetOracle(mlp((64, 32, 10)), digits.x_train, digits.y_train, order)
+    net = NetOracle(mlp((64, 32, 10)), digits.x_train, digits.y_train, order, scale=digits.scale)
     theta, losses, accuracy, eta = net.layout.initial(seed), [], [], []
     try:
         for step in islice(descend(rule, wrap(net), theta), epochs * net.steps_per_epoch):
