@@ -252,7 +252,7 @@ class Noisy(Oracle):
         self.t = position
 
 
-steps = 400
+steps = pick(400, 200)
 fig, (left, right) = plt.subplots(1, 2, figsize=(7.4, 3.3))
 means = {}
 rules = {"published": AdaSecantTheory(), "lagged pairing": AdaSecantLagged(), "authors' code": AdaSecant()}
