@@ -18,6 +18,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from contextvars import copy_context
+from importlib import import_module
 from importlib.metadata import distributions
 from types import ModuleType
 from typing import Any
@@ -183,8 +184,14 @@ def array_module(device: str) -> ModuleType:
         return sys.modules["cupy"]
     if device == "gpu":
         raise RuntimeError(problem)
-    print(f"refopt: computing on the CPU ({problem})", file=sys.stderr)
+    say_once(f"refopt: computing on the CPU ({problem})")
     return np
+
+
+@functools.cache
+def say_once(sentence: str) -> None:
+    """Print a sentence on stderr, the first time it is to be said."""
+    print(sentence, file=sys.stderr)
 
 
 @functools.cache
@@ -197,21 +204,25 @@ def gpu_problem() -> str | None:
         import cupy  # noqa: PLC0415  (optional, and slow)
     except ImportError:
         return "CuPy is not installed: install refopt[gpu] (cupy-cuda13x), or use device 'cpu'"
+    driver, needed = cupy.cuda.runtime.driverGetVersion() // 1000, cupy.cuda.runtime.runtimeGetVersion() // 1000
     if not cupy.is_available():
-        driver = cupy.cuda.runtime.driverGetVersion()
-        needed = cupy.cuda.runtime.runtimeGetVersion()
         if driver == 0:
             return "CuPy is installed, but there is no NVIDIA driver: install one, or use device 'cpu'"
-        if driver // 1000 < needed // 1000:
-            return f"the NVIDIA driver supports CUDA {driver // 1000}, CuPy needs {needed // 1000}: update the driver"
-        return "there is a driver, but no visible GPU: check CUDA_VISIBLE_DEVICES"
-    smoke_tests = {  # each opens one CUDA library for the first time; the three fail with unrelated exception types
-        "NVRTC or the CUDA headers": ("nvidia-cuda-nvrtc and nvidia-cuda-runtime", lambda: cupy.ones(2) + 1),
-        "cuBLAS": ("nvidia-cublas", lambda: cupy.ones((2, 2)) @ cupy.ones((2, 2))),
+        if driver < needed:
+            return f"the NVIDIA driver supports CUDA {driver}, CuPy needs {needed}: update it, or use cupy-cuda{driver}x"
+        return "there is an NVIDIA driver, but no visible GPU: check CUDA_VISIBLE_DEVICES"
+    checks = {  # each opens one library for the first time; they fail with unrelated types of exceptions
+        "NVRTC": ("nvidia-cuda-nvrtc", lambda: cupy.cuda.nvrtc.getVersion()),
+        "the CUDA headers": ("nvidia-cuda-runtime", lambda: cupy.ones(2, np.float16) + 1),  # needs cuda_fp16.h
+        "cuBLAS": ("nvidia-cublas", lambda: import_module("cupy.cublas")),
+        "a product by cuBLAS": ("nvidia-cublas", lambda: cupy.ones((2, 2)) @ cupy.ones((2, 2))),
     }
-    for library, (wheel, smoke_test) in smoke_tests.items():
+    for what, (wheel, check) in checks.items():
         try:
-            smoke_test()
+            check()
         except Exception as error:
-            return f"{library} cannot be used ({type(error).__name__}): install the wheel {wheel}"
+            if isinstance(error, cupy.cuda.runtime.CUDARuntimeError):
+                return f"the GPU does not work ({error}): see nvidia-smi, or use device 'cpu'"
+            wheel += "" if needed > 12 else f"-cu{needed}"
+            return f"{what} cannot be used ({type(error).__name__}): install the wheel {wheel}, for CUDA {needed}"
     return None
