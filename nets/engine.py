@@ -11,12 +11,12 @@ Threads. NumPy lets go of the interpreter in copies and matrix products. So `sha
 take its part of the batch, with a BLAS of one thread; elsewhere BLAS keeps its own threads. A hand-over costs some
 75 µs: only long work is shared.
 
-Tiles. What is computed in pieces of `TILE` bytes stays in the cache between the operations on it.
+Tiles. What is computed in pieces stays in the cache between the operations on it: see `tiles`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from math import prod
 from typing import Any
@@ -26,8 +26,10 @@ from threadpoolctl import ThreadpoolController
 
 from refopt.arrays import CORES, Array
 
-TILE = 1 << 18
-"""Bytes of a piece of an element-wise operation: some of them fit into the second-level cache of a core."""
+from . import conv, ops, tiled_conv, tiled_norm
+from .losses import softmax_cross_entropy
+from .tensor import Tensor
+
 ALIGNMENT = 64
 
 
@@ -120,30 +122,26 @@ class Engine:
                 library.set_num_threads(threads)
         return parts
 
+    # operations
 
-# --- tiles ---------------------------------------------------------------------------------------------------------
+    softmax_cross_entropy = staticmethod(softmax_cross_entropy)
+    avg_pool2d = staticmethod(conv.avg_pool2d)
 
+    def conv2d(self, x: Tensor, w: Tensor, b: Tensor | None, stride: int, padding: int) -> Tensor:
+        """Return what `conv.conv2d` returns."""
+        return tiled_conv.conv2d(x, w, b, stride, padding, self)
 
-def cut(start: int, stop: int, height: int, rows: int) -> Iterator[tuple[slice, slice]]:
-    """Yield (images, lines) that cover images start .. stop: some lines of one image, or some whole images.
+    def batch_norm_relu(  # noqa: PLR0917
+        self, x: Tensor, gamma: Tensor, beta: Tensor, eps: float,
+        relu: bool = False, plus: Tensor | None = None, given: tuple[Array, Array] | None = None,
+    ) -> tuple[Tensor, Array, Array]:  # fmt: skip
+        """Return what `ops.batch_norm_relu` returns."""
+        if x.data.ndim == 4:
+            return tiled_norm.batch_norm(x, gamma, beta, eps, self, relu, plus, given)
+        return ops.batch_norm_relu(x, gamma, beta, eps, relu, plus, given)
 
-    `rows` is how many lines a tile may hold; tiles are of about equal size.
-    """
-    if rows < height:
-        lines = _evenly(height, rows)
-        for n in range(start, stop):
-            yield from ((slice(n, n + 1), slice(i, min(i + lines, height))) for i in range(0, height, lines))
-    elif stop > start:
-        images = _evenly(stop - start, rows // height)
-        yield from ((slice(n, min(n + images, stop)), slice(0, height)) for n in range(start, stop, images))
-
-
-def _evenly(n: int, most: int) -> int:
-    """Return the size of equal parts of n, none greater than `most`."""
-    parts = -(-n // max(1, most))
-    return -(-n // parts)
-
-
-def column_sums(rows: Array) -> Array:
-    """Return the sums (C,) of rows (M, C): a product with ones, which is faster than a sum over the long axis."""
-    return np.ones(len(rows), rows.dtype) @ rows
+    def max_pool2d(self, x: Tensor, size: int, stride: int, padding: int) -> Tensor:
+        """Return what `conv.max_pool2d` returns."""
+        if (size, stride, padding) == (2, 2, 0):
+            return tiled_norm.max_pool2x2(x, self)
+        return conv.max_pool2d(x, size, stride, padding)

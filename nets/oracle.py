@@ -19,6 +19,7 @@ from refopt.oracle import Order
 from .augment import Augment
 from .engine import Engine
 from .flat import Layout
+from .gpu_engine import GpuEngine
 from .layers import Layer, Mode
 from .losses import softmax_cross_entropy
 from .tensor import Tensor
@@ -41,7 +42,7 @@ class NetOracle(Oracle):
     scale : the net sees (images - scale[0]) / scale[1], in `dtype`; numbers, or arrays (C,) of one for each channel
     augment : what is done to a mini-batch of images before that; see `nets.augment`
     seed : of augmentation and dropout, which follow the draw
-    engine : computes convolutions, batch norm and pooling in their fast form on a CPU; None by their plain text
+    engine : computes the hot operations in their fast form, on a CPU or a GPU; None by their plain text
     """
 
     f_star = 0.0
@@ -50,9 +51,11 @@ class NetOracle(Oracle):
     def __init__(
         self, model: Layer, images: Array, labels: Array, order: Order, *, loss: Loss = softmax_cross_entropy,
         scale: tuple[Any, Any] = (0, 1), augment: Augment | None = None,
-        seed: int = 0, xp: ModuleType = np, dtype: Any = np.float32, engine: Engine | None = None,
+        seed: int = 0, xp: ModuleType = np, dtype: Any = np.float32, engine: Engine | GpuEngine | None = None,
     ):  # fmt: skip
         self.model, self.loss, self.order, self.seed, self.engine = model, loss, order, seed, engine
+        if engine is not None and loss is softmax_cross_entropy:
+            self.loss = engine.softmax_cross_entropy
         self.layout = Layout(model)
         self.blocks = self.layout.blocks
         self.images, self.labels, self.augment = xp.asarray(images), xp.asarray(labels), augment

@@ -25,6 +25,8 @@ from typing import Any
 
 import numpy as np
 
+from . import gpu
+
 Array = Any  # numpy.ndarray or cupy.ndarray: the two share no base class
 Scalar = Any  # a 0-d array, or a NumPy scalar, of its vector's dtype
 
@@ -35,8 +37,11 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 
 
 def namespace(x: Array) -> ModuleType:
-    """Return the array module of `x` (numpy, cupy): the top-level module its class was defined in."""
-    return sys.modules[type(x).__module__.partition(".")[0]]
+    """Return the array module of `x` (numpy, cupy): the top-level module its class was defined in.
+
+    (What is no array, but stands for one in a formula, names its own: `gpu.Term`.)
+    """
+    return getattr(x, "xp", None) or sys.modules[type(x).__module__.partition(".")[0]]
 
 
 def to_host(x: Array) -> np.ndarray:
@@ -56,8 +61,8 @@ def dot(a: Array, b: Array) -> Scalar:
     the error stays below 1e-6 of <|a|, |b|> whatever n is, and a rule may divide by a difference of nearby
     gradients. (All in float64 would take five times as long, all in float32 just as long.)
     """
-    if namespace(a) is not np:
-        return (a * b).sum(dtype=np.float64).astype(a.dtype)
+    if (xp := namespace(a)) is not np:
+        return gpu.dot(a, b, xp) if gpu.has_kernels(xp) else (a * b).sum(dtype=np.float64).astype(a.dtype)
     if a.dtype == np.float64:
         return np.dot(a, b)
     rest = a.size - a.size % ROW
@@ -85,7 +90,7 @@ def all_finite(x: Array) -> Scalar:
 
 
 def elementwise(formula: Callable[..., Any]) -> Callable[..., Any]:
-    """Run a pure element-wise formula in cache-size tiles on all cores of a CPU, as it stands on a GPU.
+    """Run a pure element-wise formula in cache-size tiles on all cores of a CPU, as one kernel on a GPU.
 
     The formula takes vectors (n,) and scalars and returns a vector (n,) or a tuple of them. Written over
     whole vectors, one with five operations moves five temporaries through main memory; in tiles none
@@ -95,8 +100,10 @@ def elementwise(formula: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(formula)
     def run(*arguments: Any) -> Any:
         n = max(getattr(a, "size", 1) for a in arguments)
-        if n <= TILE or any(namespace(a) is not np for a in arguments if hasattr(a, "ndim")):
-            return formula(*arguments)
+        xps = {namespace(a) for a in arguments if hasattr(a, "ndim")} - {np}
+        if n <= TILE or xps:
+            fast = any(map(gpu.has_kernels, xps))
+            return gpu.fused(formula, arguments, *xps) if fast else formula(*arguments)
 
         def results(tile: slice) -> tuple[Array, ...]:
             parts = formula(*(a[tile] if getattr(a, "ndim", 0) else a for a in arguments))
@@ -209,10 +216,12 @@ def gpu_problem() -> str | None:
         if driver == 0:
             return "CuPy is installed, but there is no NVIDIA driver: install one, or use device 'cpu'"
         if driver < needed:
-            return f"the NVIDIA driver supports CUDA {driver}, CuPy needs {needed}: update it, or use cupy-cuda{driver}x"
+            return (
+                f"the NVIDIA driver supports CUDA {driver}, CuPy needs {needed}: update it, or use cupy-cuda{driver}x"
+            )
         return "there is an NVIDIA driver, but no visible GPU: check CUDA_VISIBLE_DEVICES"
     checks = {  # each opens one library for the first time; they fail with unrelated types of exceptions
-        "NVRTC": ("nvidia-cuda-nvrtc", lambda: cupy.cuda.nvrtc.getVersion()),
+        "NVRTC": ("nvidia-cuda-nvrtc", cupy.cuda.nvrtc.getVersion),
         "the CUDA headers": ("nvidia-cuda-runtime", lambda: cupy.ones(2, np.float16) + 1),  # needs cuda_fp16.h
         "cuBLAS": ("nvidia-cublas", lambda: import_module("cupy.cublas")),
         "a product by cuBLAS": ("nvidia-cublas", lambda: cupy.ones((2, 2)) @ cupy.ones((2, 2))),
@@ -223,6 +232,6 @@ def gpu_problem() -> str | None:
         except Exception as error:
             if isinstance(error, cupy.cuda.runtime.CUDARuntimeError):
                 return f"the GPU does not work ({error}): see nvidia-smi, or use device 'cpu'"
-            wheel += "" if needed > 12 else f"-cu{needed}"
-            return f"{what} cannot be used ({type(error).__name__}): install the wheel {wheel}, for CUDA {needed}"
+            name = f"{wheel}-cu{needed}" if needed < 13 else wheel
+            return f"{what} cannot be used ({type(error).__name__}): install the wheel {name}, for CUDA {needed}"
     return None

@@ -1,10 +1,10 @@
-"""CuPy without a GPU: its names and signatures over NumPy's arithmetic, refusing what CuPy refuses, counting what costs.
+"""CuPy without a GPU: its names and signatures over NumPy's arithmetic; refuses what CuPy refuses, counts what costs.
 
 `refopt.arrays.namespace` takes this module for the array module of its arrays, as it takes `cupy` for CuPy's. It knows
 only what the table of `cupy_table` lists. An array holds its elements where nothing but this module reads them:
 
 - host and device arrays do not mix, nothing becomes a NumPy array by itself: TypeError, as on a GPU;
-- a host array as an index, or an index twice in an assignment: refused, though CuPy would upload, or pick any of the two;
+- a host array as an index, or an index twice in an assignment: refused, though CuPy would upload, or pick one of two;
 - what would make the host wait for the GPU (float, bool, item, a mask as an index, ...) raises HostSyncError;
 - within `watch`, waits may be allowed and are counted; so are launches of kernels and uploads; and a float64 array that
   nobody asked for can be refused.
@@ -26,7 +26,7 @@ UPLOADS = {"array", "asarray", "ascontiguousarray"}
 FREE = {"empty", "empty_like", "finfo", "iinfo", "result_type", "can_cast", "promote_types"}  # no kernel runs
 WAITING = {
     "nonzero", "unique", "flatnonzero", "argwhere", "array_equal", "allclose", "extract", "repeat", "bincount",
-    "histogram", "asnumpy",
+    "histogram",
 }  # fmt: skip
 
 
@@ -45,24 +45,28 @@ class Watch:
     launches: Counter = field(default_factory=Counter)
 
 
-_now = Watch()
+_watches = [Watch()]
 
 
 @contextmanager
 def watch(may_wait=False, float64=True):
     """Count what happens inside; let the host wait, or forbid float64 arrays that are not asked for by their dtype."""
-    global _now
-    before, _now = _now, Watch(may_wait, float64)
+    _watches.append(Watch(may_wait, float64))
     try:
-        yield _now
+        yield now()
     finally:
-        _now = before
+        _watches.pop()
+
+
+def now():
+    """Return the innermost watch."""
+    return _watches[-1]
 
 
 def waits(why):
-    if not _now.may_wait:
+    if not now().may_wait:
         raise HostSyncError(f"{why} of a device array, inside a step")
-    _now.waits[why] += 1
+    now().waits[why] += 1
 
 
 # --- arrays ----------------------------------------------------------------------------------------------------------
@@ -104,7 +108,7 @@ class Array:
         for part in key if isinstance(key, tuple) else (key,):
             if isinstance(part, np.ndarray) and part.ndim and np.unique(part).size < part.size:
                 raise ValueError("an index twice in an assignment: which value stays is undefined on a device")
-        _now.launches["setitem"] += 1
+        now().launches["setitem"] += 1
         self._host[key] = _host(value)
 
     def get(self):
@@ -153,10 +157,10 @@ def _result(name, value, operands, asked=False):
         return value
     host = np.asarray(value)
     if name not in FREE and not any(host.base is not None and np.may_share_memory(host, x) for x in operands):
-        _now.launches[name] += 1
+        now().launches[name] += 1
         floats = [x for x in operands if x.dtype.kind == "f"]
         wide = host.dtype == np.float64 and not (floats and all(x.dtype == np.float64 for x in floats))
-        if wide and not (asked or _now.float64):
+        if wide and not (asked or now().float64):
             raise TypeError(f"{name} made a float64 array out of {[str(x.dtype) for x in operands]}, unasked")
     return Array(host)
 
@@ -164,26 +168,22 @@ def _result(name, value, operands, asked=False):
 def _call(function, name, parameters):
     """A function of CuPy: that of NumPy, with the keywords that CuPy knows."""
 
-    def call(*arguments, out=None, **keywords):
-        known = parameters is None or any(p.startswith("**") for p in parameters)
-        unknown = set() if known else set(keywords) - set(parameters)
-        unknown |= {"out"} if out is not None and not known and "out" not in parameters else set()
-        if unknown:
-            raise TypeError(f"cupy's {name} takes no {unknown}")
+    def call(*arguments, **keywords):
+        keywords = {key: x for key, x in keywords.items() if x is not None}
+        refused = [] if any(p.startswith("**") for p in parameters) else set(keywords) - set(parameters)
+        if refused:
+            raise TypeError(f"cupy's {name} takes no {refused}")
         if name in WAITING:
             waits(name)
-        if out is not None:
-            keywords["out"] = _host(out)
+        given = (*arguments, *keywords.values())
         value = function(*map(_host, arguments), **{key: _host(x) for key, x in keywords.items()})
-        asked = any(x is np.float64 or x == "float64" or x == np.dtype(np.float64) if isinstance(x, (type, np.dtype, str))
-                    else False for x in (*arguments, *keywords.values()))  # fmt: skip
-        operands = list(_arrays((*arguments, *keywords.values())))
-        if out is not None:
-            _now.launches[name] += 1
-            return out
-        if isinstance(value, (tuple, list)):
-            return type(value)(_result(name, part, operands, asked) for part in value)
-        return _result(name, value, operands, asked)
+        if "out" in keywords:
+            now().launches[name] += 1
+            return keywords["out"]
+        asked = any(isinstance(x, (type, np.dtype)) and np.dtype(x) == np.float64 for x in given)
+        parts = value if isinstance(value, (tuple, list)) else (value,)
+        results = tuple(_result(name, part, list(_arrays(given)), asked) for part in parts)
+        return results if parts is value else results[0]
 
     call.__name__ = name
     return call
@@ -203,10 +203,8 @@ def _ufunc(name, nin):
 
 
 def _method(name):
-    parameters = TABLE["methods"][name]
-    return lambda self, *arguments, **keywords: _call(
-        lambda host, *rest, **others: getattr(host, name)(*rest, **others), name, parameters
-    )(self, *arguments, **keywords)
+    call = _call(lambda host, *rest, **others: getattr(host, name)(*rest, **others), name, TABLE["methods"][name])
+    return lambda self, *arguments, **keywords: call(self, *arguments, **keywords)  # noqa: PLW0108  (binds self)
 
 
 def _operator(name, op, flip=False):
@@ -223,7 +221,7 @@ def _operator(name, op, flip=False):
 
 def _in_place(name, op):
     def update(self, other):
-        _now.launches[name] += 1
+        now().launches[name] += 1
         op(self._host, _host(other))
         return self
 
@@ -273,9 +271,11 @@ def _upload(name, parameters):
             if same and (name == "asarray" or x.flags.c_contiguous):
                 return x
             return _call(function, name, parameters)(x, dtype, **keywords)
-        _now.uploads[name] += 1
-        _now.launches[name] -= 1  # a copy, no kernel
-        return _result(name, np.array(x, dtype, **keywords), [np.asarray(x)], asked=dtype is not None)
+        now().uploads[name] += 1
+        host = np.array(x, dtype, **keywords)
+        if host.dtype == np.float64 and not (now().float64 or dtype is not None or hasattr(x, "dtype")):
+            raise TypeError(f"{name} made a float64 array of {x!r}: give it a dtype")
+        return Array(host)
 
     return upload
 
@@ -299,6 +299,8 @@ class Names:
             return Names(name, what, there)
         if name in UPLOADS:
             return _upload(name, what)
+        if name == "asnumpy":
+            return lambda x: x.get()
         if there is None:
             raise AttributeError(f"{self.name}.{name} is CuPy's alone: there is nothing to try it with")
         return {"ufunc": lambda: _ufunc(name, what[0]), "function": lambda: _call(there, name, what)}.get(
@@ -314,4 +316,3 @@ def __getattr__(name):
     if name.startswith("__"):
         raise AttributeError(name)
     return getattr(_names, name)
-
