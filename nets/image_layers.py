@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from refopt.arrays import Array
+from refopt.arrays import elementwise
 
 from . import conv, ops
 from .initial import he_normal, ones, zeros
@@ -94,12 +94,16 @@ class BatchNorm(Layer):
         operands = x, self.gamma, self.beta, self.eps, self.relu, plus, given
         y, mean, variance = (mode.engine or ops).batch_norm_relu(*operands)
         if mode.train and mode.update:
-            self._move(self.running_mean, mean)
-            self._move(self.running_var, variance * (M / (M - 1)))
+            self.running_mean.data, self.running_var.data = moved(
+                self.running_mean.data, self.running_var.data, mean, variance, self.momentum, M / (M - 1)
+            )
         return y
 
-    def _move(self, running: Tensor, new: Array) -> None:
-        running.data = running.data + self.momentum * (new - running.data)
+
+@elementwise
+def moved(mean, variance, new_mean, new_variance, momentum, bias):  # noqa: PLR0917
+    """Return running statistics (C,) moved towards those of a batch, whose variance is `bias` times too small."""
+    return mean + momentum * (new_mean - mean), variance + momentum * (new_variance * bias - variance)
 
 
 class MaxPool2d(Layer):
