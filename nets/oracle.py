@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,12 +17,14 @@ from refopt.arrays import Array, all_finite, namespace, to_host
 from refopt.oracle import Order
 
 from .augment import Augment
-from .engine import Engine
 from .flat import Layout
-from .gpu_engine import GpuEngine
 from .layers import Layer, Mode
 from .losses import softmax_cross_entropy
 from .tensor import Tensor
+
+if TYPE_CHECKING:
+    from .engine import Engine
+    from .gpu_engine import GpuEngine
 
 Loss = Callable[[Tensor, Array], Tensor]
 

@@ -19,7 +19,7 @@ from test_contract import WAITS, batches, device_run, family
 
 from refopt import RULES, gpu
 
-pytestmark = [pytest.mark.tool("cupy"), pytest.mark.filterwarnings("ignore")]
+pytestmark = [pytest.mark.needs("cupy"), pytest.mark.filterwarnings("ignore")]
 ROOT = Path(__file__).parents[1]
 architectures = pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
 
@@ -74,7 +74,7 @@ def test_the_formula_of_every_rule_compiles(architecture, monkeypatch):
         whole = gpu.PRELUDE + "".join(
             body.replace("void formula(", f"void formula_{k}(") for k, body in enumerate(bodies)
         )
-        _, told = build(whole, (), architecture)
+        _, told = build(whole, tuple(f"formula_{k}" for k in range(len(formulas))), architecture)
         assert spills(told) == [0] * len(formulas)
         assert len(formulas) >= 25
 
@@ -129,10 +129,24 @@ cupy.ones = ones
 def asked(setup="", options=(), **environment):
     """What the probe says, in a process of its own."""
     run = subprocess.run(
-        [sys.executable, "-W", "ignore", *options, "-c", setup + ASK], capture_output=True, text=True, check=True, cwd=ROOT,
-        env={**os.environ, **environment},
+        [sys.executable, "-W", "ignore", *options, "-c", setup + ASK],
+        capture_output=True, text=True, check=True, cwd=ROOT, env={**os.environ, **environment},
     )  # fmt: skip
     return run.stdout.strip()
+
+
+DRIVER = r"""
+#include <string.h>
+int cuInit(unsigned flags) { return 100; }  // CUDA_ERROR_NO_DEVICE
+int cuDriverGetVersion(int* version) { *version = VERSION; return 0; }
+int none() { return 100; }
+int cuGetProcAddress_v2(const char* name, void** found, int version, unsigned long flags, int* status) {
+    if (status) *status = 0;
+    *found = !strcmp(name, "cuInit") ? (void*)cuInit : !strcmp(name, "cuDriverGetVersion") ? (void*)cuDriverGetVersion
+        : !strcmp(name, "cuGetProcAddress") ? (void*)cuGetProcAddress_v2 : (void*)none;
+    return 0;
+}
+"""
 
 
 @pytest.fixture
@@ -140,15 +154,7 @@ def driver(tmp_path):
     """Build a driver that supports a version of CUDA and finds no device; returns what leads to it."""
 
     def build_driver(version):
-        (tmp_path / "driver.c").write_text(
-            f"int cuInit(unsigned f) {{ return 100; }}\nint cuDriverGetVersion(int* v) {{ *v = {version}; return 0; }}\n"
-            "int none() { return 100; }\nint strcmp(const char*, const char*);\n"
-            "int cuGetProcAddress_v2(const char* s, void** p, int v, unsigned long f, int* q) {\n"
-            "  if (q) *q = 0;\n"
-            '  *p = !strcmp(s, "cuInit") ? (void*)cuInit : !strcmp(s, "cuDriverGetVersion") ? (void*)cuDriverGetVersion\n'
-            '     : !strcmp(s, "cuGetProcAddress") ? (void*)cuGetProcAddress_v2 : (void*)none;\n'
-            "  return 0;\n}\n"
-        )
+        (tmp_path / "driver.c").write_text(DRIVER.replace("VERSION", str(version)))
         command = ["gcc", "-w", "-shared", "-fPIC", str(tmp_path / "driver.c"), "-o", str(tmp_path / "libcuda.so.1")]
         subprocess.run(command, check=True)
         return {"LD_LIBRARY_PATH": str(tmp_path)}
@@ -168,7 +174,7 @@ def test_without_a_driver_it_says_so():
     assert asked(SEEN).startswith("the GPU does not work (cudaErrorInsufficientDriver: ")
 
 
-@pytest.mark.tool("g++")
+@pytest.mark.needs("g++")
 def test_an_old_driver_is_told_from_one_without_a_device(driver):
     old = "the NVIDIA driver supports CUDA 12, CuPy needs 13: update it, or use cupy-cuda12x"
     assert asked(**driver(12080)) == old

@@ -13,6 +13,7 @@ import strict
 from test_contract import WAITS, batches, device_dot, every_rule, family
 
 import nets.options
+from nets.augment import crop_flip
 from nets.checkpoint import Checkpoint
 from nets.logs import read_table
 from nets.models import MODELS
@@ -158,6 +159,20 @@ def test_rules_move_a_net_on_a_device_as_here_also_through_wrappers(rule):
     assert runs[0] == runs[1]
 
 
+def test_augmented_images_are_the_same_on_a_device():
+    """Drawn on the host, moved and turned round where they are: two more uploads, of rows and columns."""
+    nets = []
+    for xp in (np, strict):
+        images, labels = np.random.default_rng(0).integers(0, 256, (8, 6, 6, 3), np.uint8), np.arange(8)
+        order, scale = Shuffled(8, 4), (np.float32([1, 2, 3]), 2)
+        net = NetOracle(MODELS["mlp"]((6, 6, 3), 10), images, labels, order, scale=scale, augment=crop_flip, xp=xp)
+        with strict.watch(float64=False) as seen:
+            net.draw()
+        nets.append(net)
+    np.testing.assert_array_equal(nets[0].batch[0], strict.read(nets[1].batch[0]))
+    assert seen.uploads == {"asarray": 3}
+
+
 def test_evaluation_waits_once():
     (here, x), (there, x2) = (oracle_of("resnet", xp, np.float32) for xp in (np, strict))
     with strict.watch(may_wait=True) as seen:
@@ -200,7 +215,7 @@ def test_a_run_on_a_device_leaves_the_files_of_a_run_here_and_waits_only_between
     per_epoch = 3 + 1 + 1 + 1  # scores of three parts, the log, whether all was finite, and whether theta is
     assert sum(seen.waits.values()) <= 2 * per_epoch + saved + 3
     steps = 2 * 11
-    once = 6 + 1 + 2 + len(here.rule)  # three parts, theta, the indices before the first step, the rule's state
+    once = 6 + 1 + 2 + 2 + len(here.rule)  # parts, theta, scales, the indices before the first step, the rule's state
     assert seen.uploads["asarray"] <= steps + once
 
 

@@ -23,7 +23,7 @@ from nets.oracle import NetOracle
 from nets.tensor import Tensor
 from refopt import GradientDescent, Shuffled, SPSMax, arrays, descend, dot, elementwise, gpu
 
-pytestmark = pytest.mark.tool("g++")
+pytestmark = pytest.mark.needs("g++")
 precisions = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 ENGINE = GpuEngine()
 ROUNDING = {np.float32: 2e-6, np.float64: 1e-14}  # of the largest element: sums of some dozens, in another order

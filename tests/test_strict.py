@@ -16,7 +16,7 @@ def device(*values, dtype=np.float32):
     return strict.asarray(np.array(values, dtype))
 
 
-@pytest.mark.tool("cupy")
+@pytest.mark.needs("cupy")
 @pytest.mark.filterwarnings("ignore")
 def test_the_table_is_that_of_the_installed_wheel():
     table = cupy_table.table()
