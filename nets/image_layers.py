@@ -5,6 +5,8 @@ Shapes: N batch, H, W, C channels, K outputs; images are (N, H, W, C).
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from refopt.arrays import elementwise
@@ -94,14 +96,16 @@ class BatchNorm(Layer):
         operands = x, self.gamma, self.beta, self.eps, self.relu, plus, given
         y, mean, variance = (mode.engine or ops).batch_norm_relu(*operands)
         if mode.train and mode.update:
-            self.running_mean.data, self.running_var.data = moved(
-                self.running_mean.data, self.running_var.data, mean, variance, self.momentum, M / (M - 1)
-            )
+            self._move(mean, variance, M / (M - 1))
         return y
+
+    def _move(self, *new: Any) -> None:
+        mean, variance = self.running_mean, self.running_var
+        mean.data, variance.data = moved(mean.data, variance.data, self.momentum, *new)
 
 
 @elementwise
-def moved(mean, variance, new_mean, new_variance, momentum, bias):  # noqa: PLR0917
+def moved(mean, variance, momentum, new_mean, new_variance, bias):  # noqa: PLR0917
     """Return running statistics (C,) moved towards those of a batch, whose variance is `bias` times too small."""
     return mean + momentum * (new_mean - mean), variance + momentum * (new_variance * bias - variance)
 
