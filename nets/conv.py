@@ -133,8 +133,7 @@ def max_pool2d(x: Tensor, size: int, stride: int, padding: int = 0) -> Tensor:
     ValueError if x is not (N, H, W, C) or smaller than one window, or if the border is wider than half a window (which
     PyTorch refuses, too).
     """
-    if 2 * padding > size:
-        raise ValueError(f"padding must be at most {size // 2}, half of a window of {size} pixels, got {padding}")
+    demand_pixels(size, padding)
     xp, (OH, OW) = namespace(x.data), grid(x.data.shape, size, size, stride, padding)
     whole = bordered(x.data, padding, -math.inf)
     X = windows(whole, size, size, stride)
@@ -146,6 +145,12 @@ def max_pool2d(x: Tensor, size: int, stride: int, padding: int = 0) -> Tensor:
         return inside(scatter(parts.reshape(X.shape), whole.shape, stride), padding)
 
     return Tensor(cells.max(axis=3), (x, dx))
+
+
+def demand_pixels(size: int, padding: int) -> None:
+    """Raise ValueError if a window could lie on the border alone."""
+    if 2 * padding > size:
+        raise ValueError(f"padding must be at most {size // 2}, half of a window of {size} pixels, got {padding}")
 
 
 def avg_pool2d(x: Tensor, size: int, stride: int) -> Tensor:

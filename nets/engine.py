@@ -11,7 +11,7 @@ Threads. NumPy lets go of the interpreter in copies and matrix products. So `sha
 take its part of the batch, with a BLAS of one thread; elsewhere BLAS keeps its own threads. A hand-over costs some
 75 µs: convolutions are shared, batch norm and pooling are not.
 
-Tiles. What is computed in pieces of `TILE` bytes stays in the cache between the operations on it.
+Tiles. What is computed in pieces stays in the cache between the operations on it: see `tiles`.
 
 An engine serves one run at a time; two runs in two threads have one each.
 """
@@ -31,8 +31,10 @@ from threadpoolctl import ThreadpoolController
 
 from refopt.arrays import CORES, Array
 
-TILE = 1 << 18
-"""Bytes of a piece of an element-wise operation: some of them fit into the second-level cache of a core."""
+from . import conv, ops, tiled_conv, tiled_norm
+from .losses import softmax_cross_entropy
+from .tensor import Tensor
+
 ALIGNMENT = 64
 
 
@@ -48,6 +50,38 @@ class Lease:
 
     def __del__(self):
         self.home.setdefault(self.chunk.nbytes, []).append(self.chunk)
+
+
+class _Blas:
+    """The BLAS libraries of this process, and how many are in need of their having one thread."""
+
+    def __init__(self) -> None:
+        self.lock, self.inside = Lock(), 0
+        self.libraries: list[Any] | None = None
+        self.before: list[int] = []
+
+    @contextmanager
+    def on_one_thread(self) -> Iterator[None]:
+        """Give BLAS one thread, until the last who asked for it has left."""
+        with self.lock:
+            if self.libraries is None:
+                self.libraries = ThreadpoolController().select(user_api="blas").lib_controllers
+            if self.inside == 0:
+                self.before = [library.num_threads for library in self.libraries]
+                for library in self.libraries:
+                    library.set_num_threads(1)
+            self.inside += 1
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.inside -= 1
+                if self.inside == 0:
+                    for library, threads in zip(self.libraries, self.before, strict=True):
+                        library.set_num_threads(threads)
+
+
+BLAS = _Blas()
 
 
 class Engine:
@@ -138,62 +172,26 @@ class Engine:
             other.result()
         return parts
 
+    # operations
 
-class _Blas:
-    """The BLAS libraries of this process, and how many are in need of their having one thread."""
+    softmax_cross_entropy = staticmethod(softmax_cross_entropy)
+    avg_pool2d = staticmethod(conv.avg_pool2d)
 
-    def __init__(self) -> None:
-        self.lock, self.inside = Lock(), 0
-        self.libraries: list[Any] | None = None
-        self.before: list[int] = []
+    def conv2d(self, x: Tensor, w: Tensor, b: Tensor | None, stride: int, padding: int) -> Tensor:
+        """Return what `conv.conv2d` returns."""
+        return tiled_conv.conv2d(x, w, b, stride, padding, self)
 
-    @contextmanager
-    def on_one_thread(self) -> Iterator[None]:
-        """Give BLAS one thread, until the last who asked for it has left."""
-        with self.lock:
-            if self.libraries is None:
-                self.libraries = ThreadpoolController().select(user_api="blas").lib_controllers
-            if self.inside == 0:
-                self.before = [library.num_threads for library in self.libraries]
-                for library in self.libraries:
-                    library.set_num_threads(1)
-            self.inside += 1
-        try:
-            yield
-        finally:
-            with self.lock:
-                self.inside -= 1
-                if self.inside == 0:
-                    for library, threads in zip(self.libraries, self.before, strict=True):
-                        library.set_num_threads(threads)
+    def batch_norm_relu(  # noqa: PLR0917
+        self, x: Tensor, gamma: Tensor, beta: Tensor, eps: float,
+        relu: bool = False, plus: Tensor | None = None, given: tuple[Array, Array] | None = None,
+    ) -> tuple[Tensor, Array, Array]:  # fmt: skip
+        """Return what `ops.batch_norm_relu` returns."""
+        if x.data.ndim == 4:
+            return tiled_norm.batch_norm(x, gamma, beta, eps, self, relu, plus, given)
+        return ops.batch_norm_relu(x, gamma, beta, eps, relu, plus, given)
 
-
-BLAS = _Blas()
-
-
-# --- tiles ---------------------------------------------------------------------------------------------------------
-
-
-def cut(start: int, stop: int, height: int, most: int) -> Iterator[tuple[slice, slice]]:
-    """Yield (images, lines) that cover images start .. stop: some lines of one image, or some whole images.
-
-    `most` is how many lines a tile may hold; tiles are of about equal size.
-    """
-    if most < height:
-        lines = _evenly(height, most)
-        for n in range(start, stop):
-            yield from ((slice(n, n + 1), slice(i, min(i + lines, height))) for i in range(0, height, lines))
-    elif stop > start:
-        images = _evenly(stop - start, most // height)
-        yield from ((slice(n, min(n + images, stop)), slice(0, height)) for n in range(start, stop, images))
-
-
-def _evenly(n: int, most: int) -> int:
-    """Return the size of equal parts of n, none greater than `most`."""
-    parts = -(-n // max(1, most))
-    return -(-n // parts)
-
-
-def column_sums(rows: Array) -> Array:
-    """Return the sums (C,) of rows (M, C): a product with ones, which is faster than a sum over the long axis."""
-    return np.ones(len(rows), rows.dtype) @ rows
+    def max_pool2d(self, x: Tensor, size: int, stride: int, padding: int) -> Tensor:
+        """Return what `conv.max_pool2d` returns."""
+        if (size, stride, padding) == (2, 2, 0):
+            return tiled_norm.max_pool2x2(x, self)
+        return conv.max_pool2d(x, size, stride, padding)

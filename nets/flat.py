@@ -93,7 +93,8 @@ class Layout:
         f.backward()
         for block, parameter in zip(self.blocks, self.parameters, strict=True):
             unwritten = block.slice.start if parameter.grad is None else block.slice.stop
-            gradient[unwritten : _aligned(block.slice.stop)] = 0
+            if unwritten < (end := _aligned(block.slice.stop)):
+                gradient[unwritten:end] = 0
         return f.data, gradient
 
     def save(self, path: str | os.PathLike[str], theta: Array) -> None:

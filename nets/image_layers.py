@@ -5,11 +5,13 @@ Shapes: N batch, H, W, C channels, K outputs; images are (N, H, W, C).
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from refopt.arrays import Array
+from refopt.arrays import elementwise
 
-from . import conv, ops, tiled_conv, tiled_norm
+from . import conv, ops
 from .initial import he_normal, ones, zeros
 from .layers import Layer
 from .tensor import Initial, Parameter, Tensor
@@ -47,8 +49,7 @@ class Conv2d(Layer):
                 f"Conv2d({self.inputs}, {self.outputs}, {self.size}) expects images of shape (N, H, W, {self.inputs}), "
                 f"got {x.data.shape}"
             )
-        operands = x, self.weight, self.bias, self.stride, self.padding
-        return tiled_conv.conv2d(*operands, mode.engine) if mode.engine else conv.conv2d(*operands)
+        return (mode.engine or conv).conv2d(x, self.weight, self.bias, self.stride, self.padding)
 
 
 class BatchNorm(Layer):
@@ -92,28 +93,21 @@ class BatchNorm(Layer):
                 f"shape {shape}: take larger batches, and leave out a last one of a single sample (drop_last)"
             )
         given = None if mode.train else (self.running_mean.data, self.running_var.data)
-        if mode.engine and len(shape) == 4:
-            operands = x, self.gamma, self.beta, self.eps
-            y, mean, variance = tiled_norm.batch_norm(*operands, mode.engine, self.relu, plus, given)
-        else:
-            y, mean, variance = self._plain(x, given, plus)
+        operands = x, self.gamma, self.beta, self.eps, self.relu, plus, given
+        y, mean, variance = (mode.engine or ops).batch_norm_relu(*operands)
         if mode.train and mode.update:
-            self._move(self.running_mean, mean)
-            self._move(self.running_var, variance * (M / (M - 1)))
+            self._move(mean, variance, M / (M - 1))
         return y
 
-    def _plain(self, x, given, plus):
-        if given is None:
-            y, mean, variance = ops.batch_norm(x, self.gamma, self.beta, self.eps)
-        else:
-            mean, variance = given
-            y = ops.normalize(x, mean, variance, self.gamma, self.beta, eps=self.eps)
-        if plus is not None:
-            y = ops.add(y, plus)
-        return (ops.relu(y) if self.relu else y), mean, variance
+    def _move(self, *new: Any) -> None:
+        mean, variance = self.running_mean, self.running_var
+        mean.data, variance.data = moved(mean.data, variance.data, self.momentum, *new)
 
-    def _move(self, running: Tensor, new: Array) -> None:
-        running.data = running.data + self.momentum * (new - running.data)
+
+@elementwise
+def moved(mean, variance, momentum, new_mean, new_variance, bias):  # noqa: PLR0917
+    """Return running statistics (C,) moved towards those of a batch, whose variance is `bias` times too small."""
+    return mean + momentum * (new_mean - mean), variance + momentum * (new_variance * bias - variance)
 
 
 class MaxPool2d(Layer):
@@ -124,9 +118,7 @@ class MaxPool2d(Layer):
 
     def __call__(self, x, mode):
         """Return the maxima; ValueError if x is not (N, H, W, C), or with its border smaller than a window."""
-        if mode.engine and (self.size, self.stride, self.padding) == (2, 2, 0):
-            return tiled_norm.max_pool2x2(x, mode.engine)
-        return conv.max_pool2d(x, self.size, self.stride, self.padding)
+        return (mode.engine or conv).max_pool2d(x, self.size, self.stride, self.padding)
 
 
 class AvgPool2d(Layer):
@@ -137,7 +129,7 @@ class AvgPool2d(Layer):
 
     def __call__(self, x, mode):
         """Return the means; ValueError if x is not (N, H, W, C), or smaller than a window."""
-        return conv.avg_pool2d(x, self.size, self.stride)
+        return (mode.engine or conv).avg_pool2d(x, self.size, self.stride)
 
 
 class GlobalAvgPool(Layer):

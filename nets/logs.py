@@ -102,9 +102,10 @@ class StepLog:
 
     def add(self, step: Step, loss: Any) -> None:
         """Note a step, by its one step size (`Step.size`)."""
-        xp = namespace(step.x)
+        xp, dtype = namespace(step.x), step.x.dtype
         figures = loss, step.size, xp.sqrt(dot(step.g, step.g))
-        self.rows.append(xp.stack([xp.asarray(figure, step.x.dtype) for figure in figures]))
+        arrays = [xp.asarray(v, dtype) if hasattr(v, "shape") else xp.full((), v, dtype) for v in figures]
+        self.rows.append(xp.stack(arrays))
 
     def __enter__(self) -> StepLog:
         return self

@@ -22,8 +22,7 @@ def softmax_cross_entropy(logits: Tensor, labels: Array) -> Tensor:
     see `check_labels`.
     """
     z, xp = logits.data, namespace(logits.data)
-    if labels.ndim != 1 or labels.shape != z.shape[:-1]:
-        raise ValueError(f"expected logits (N, K) and integer labels (N,), got shapes {z.shape} and {labels.shape}")
+    demand_rows(z, labels)
     log_p = z - z.max(axis=1, keepdims=True)
     log_p -= xp.log(xp.exp(log_p).sum(axis=1, keepdims=True))
     onehot = xp.arange(z.shape[1]) == labels[:, None]
@@ -35,6 +34,12 @@ def softmax_cross_entropy(logits: Tensor, labels: Array) -> Tensor:
         return xp.multiply(p, g / n, out=p if out is None else out)
 
     return Tensor(-xp.where(onehot, log_p, 0).sum() / n, (logits, vjp))
+
+
+def demand_rows(z: Array, labels: Array) -> None:
+    """Raise ValueError unless there is a label for every row of z (N, K)."""
+    if labels.ndim != 1 or labels.shape != z.shape[:-1]:
+        raise ValueError(f"expected logits (N, K) and integer labels (N,), got shapes {z.shape} and {labels.shape}")
 
 
 def squared_error(outputs: Tensor, targets: Array) -> Tensor:

@@ -126,6 +126,24 @@ def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, eps: float) -> tuple[Tens
     return y, near + mean, variance
 
 
+def batch_norm_relu(  # noqa: PLR0917
+    x: Tensor, gamma: Tensor, beta: Tensor, eps: float,
+    rectify: bool = False, plus: Tensor | None = None, given: tuple[Array, Array] | None = None,
+) -> tuple[Tensor, Array, Array]:  # fmt: skip
+    """Batch norm, then `plus` added and max(·, 0) taken if asked for; with statistics that are `given`, or the batch's.
+
+    Returns (Y, μ, v): what stands between two convolutions of a residual net.
+    """
+    if given is None:
+        y, mean, variance = batch_norm(x, gamma, beta, eps)
+    else:
+        mean, variance = given
+        y = normalize(x, mean, variance, gamma, beta, eps=eps)
+    if plus is not None:
+        y = add(y, plus)
+    return (relu(y) if rectify else y), mean, variance
+
+
 def normalize(x: Tensor, mean: Array, variance: Array, gamma: Tensor, beta: Tensor, *, eps: float) -> Tensor:
     """Y = γ (x - μ) / sqrt(v + ε) + β, with a mean μ and a variance v that are given, (C,): affine in x."""
     xp = namespace(x.data)

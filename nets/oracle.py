@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,11 +18,14 @@ from refopt.arrays import Array, all_finite, namespace, to_host
 from refopt.oracle import Order
 
 from .augment import Augment
-from .engine import Engine
 from .flat import Layout
 from .layers import Layer, Mode
 from .losses import softmax_cross_entropy
 from .tensor import Tensor
+
+if TYPE_CHECKING:
+    from .engine import Engine
+    from .gpu_engine import GpuEngine
 
 Loss = Callable[[Tensor, Array], Tensor]
 
@@ -42,7 +45,7 @@ class NetOracle(Oracle):
     scale : the net sees (images - scale[0]) / scale[1], in `dtype`; numbers, or arrays (C,) of one for each channel
     augment : what is done to a mini-batch of images before that; see `nets.augment`
     seed : of augmentation and dropout, which follow the draw
-    engine : computes convolutions, batch norm and pooling in their fast form on a CPU; None by their plain text
+    engine : computes the hot operations in their fast form, on a CPU or a GPU; None by their plain text
     """
 
     f_star = 0.0
@@ -51,9 +54,11 @@ class NetOracle(Oracle):
     def __init__(
         self, model: Layer, images: Array, labels: Array, order: Order, *, loss: Loss = softmax_cross_entropy,
         scale: tuple[Any, Any] = (0, 1), augment: Augment | None = None,
-        seed: int = 0, xp: ModuleType = np, dtype: Any = np.float32, engine: Engine | None = None,
+        seed: int = 0, xp: ModuleType = np, dtype: Any = np.float32, engine: Engine | GpuEngine | None = None,
     ):  # fmt: skip
         self.model, self.loss, self.order, self.seed, self.engine = model, loss, order, seed, engine
+        if engine is not None and loss is softmax_cross_entropy:
+            self.loss = engine.softmax_cross_entropy
         self.layout = Layout(model)
         self.blocks = self.layout.blocks
         self.images, self.labels, self.augment = xp.asarray(images), xp.asarray(labels), augment

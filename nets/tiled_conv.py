@@ -21,13 +21,18 @@ Shapes: x (N, H, W, C); w (O, KH, KW, C); y and its gradient g (N, OH, OW, O). A
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from refopt.arrays import Array
 
 from .conv import grid, windows
-from .engine import Engine, column_sums, cut
 from .tensor import Tensor
+from .tiles import column_sums, cut
+
+if TYPE_CHECKING:
+    from .engine import Engine
 
 COLUMNS = 1_200_000
 """Bytes of columns that stay in the second-level cache of a core, beside the weights and the output of the tile."""

@@ -11,13 +11,18 @@ Shapes: x and y (N, H, W, C); statistics, γ and β (C,); G = g where y > 0, els
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from refopt.arrays import Array
 
 from .conv import grid
-from .engine import TILE, Engine, column_sums, cut
 from .tensor import Tensor
+from .tiles import TILE, column_sums, cut
+
+if TYPE_CHECKING:
+    from .engine import Engine
 
 
 def batch_norm(  # noqa: PLR0917

@@ -18,11 +18,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from contextvars import ContextVar, copy_context
+from importlib import import_module
 from importlib.metadata import distributions
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+
+from . import gpu
 
 Array = Any  # numpy.ndarray or cupy.ndarray: the two share no base class
 Scalar = Any  # a 0-d array, or a NumPy scalar, of its vector's dtype
@@ -35,8 +38,11 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 
 
 def namespace(x: Array) -> ModuleType:
-    """Return the array module of `x` (numpy, cupy): the top-level module its class was defined in."""
-    return sys.modules[type(x).__module__.partition(".")[0]]
+    """Return the array module of `x` (numpy, cupy): the top-level module its class was defined in.
+
+    (What is no array, but stands for one in a formula, names its own: `gpu.Term`.)
+    """
+    return getattr(x, "xp", None) or sys.modules[type(x).__module__.partition(".")[0]]
 
 
 def to_host(x: Array) -> np.ndarray:
@@ -56,8 +62,8 @@ def dot(a: Array, b: Array) -> Scalar:
     the error does not grow with n: at most 3e-5 of <|a|, |b|>, in practice below 1e-6, and a rule may divide by a
     difference of nearby gradients. (All in float64 would take five times as long, all in float32 just as long.)
     """
-    if namespace(a) is not np:
-        return (a * b).sum(dtype=np.float64).astype(a.dtype)
+    if (xp := namespace(a)) is not np:
+        return gpu.dot(a, b, xp) if gpu.has_kernels(xp) else (a * b).sum(dtype=np.float64).astype(a.dtype)
     if a.dtype == np.float64:
         return np.dot(a, b)
     rest = a.size - a.size % ROW
@@ -85,7 +91,7 @@ def all_finite(x: Array) -> Scalar:
 
 
 def elementwise(formula: Callable[..., Any]) -> Callable[..., Any]:
-    """Run a pure element-wise formula in cache-size tiles on the cores of a CPU, as it stands on a GPU.
+    """Run a pure element-wise formula in cache-size tiles on the cores of a CPU, as one kernel on a GPU.
 
     The formula takes vectors (n,) and scalars and returns a vector (n,) or a tuple of them. Written over
     whole vectors, one with five operations moves five temporaries through main memory; in tiles none
@@ -95,8 +101,10 @@ def elementwise(formula: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(formula)
     def run(*arguments: Any) -> Any:
         n = max(getattr(a, "size", 1) for a in arguments)
-        if n <= TILE or any(namespace(a) is not np for a in arguments if hasattr(a, "ndim")):
-            return formula(*arguments)
+        xps = {namespace(a) for a in arguments if hasattr(a, "ndim")} - {np}
+        if n <= TILE or xps:
+            fast = any(map(gpu.has_kernels, xps))
+            return gpu.fused(formula, arguments, *xps) if fast else formula(*arguments)
 
         def results(tile: slice) -> tuple[Array, ...]:
             parts = formula(*(a[tile] if getattr(a, "ndim", 0) else a for a in arguments))
@@ -184,8 +192,14 @@ def array_module(device: str) -> ModuleType:
         return sys.modules["cupy"]
     if device == "gpu":
         raise RuntimeError(problem)
-    print(f"refopt: computing on the CPU ({problem})", file=sys.stderr)
+    say_once(f"refopt: computing on the CPU ({problem})")
     return np
+
+
+@functools.cache
+def say_once(sentence: str) -> None:
+    """Print a sentence on stderr, the first time it is to be said."""
+    print(sentence, file=sys.stderr)
 
 
 @functools.cache
@@ -198,21 +212,27 @@ def gpu_problem() -> str | None:
         import cupy  # noqa: PLC0415  (optional, and slow)
     except ImportError:
         return "CuPy is not installed: install refopt[gpu] (cupy-cuda13x), or use device 'cpu'"
+    driver, needed = cupy.cuda.runtime.driverGetVersion() // 1000, cupy.cuda.runtime.runtimeGetVersion() // 1000
     if not cupy.is_available():
-        driver = cupy.cuda.runtime.driverGetVersion()
-        needed = cupy.cuda.runtime.runtimeGetVersion()
         if driver == 0:
             return "CuPy is installed, but there is no NVIDIA driver: install one, or use device 'cpu'"
-        if driver // 1000 < needed // 1000:
-            return f"the NVIDIA driver supports CUDA {driver // 1000}, CuPy needs {needed // 1000}: update the driver"
-        return "there is a driver, but no visible GPU: check CUDA_VISIBLE_DEVICES"
-    smoke_tests = {  # each opens one CUDA library for the first time; they fail with unrelated exception types
-        "NVRTC or the CUDA headers": ("nvidia-cuda-nvrtc and nvidia-cuda-runtime", lambda: cupy.ones(2) + 1),
-        "cuBLAS": ("nvidia-cublas", lambda: cupy.ones((2, 2)) @ cupy.ones((2, 2))),
+        if driver < needed:
+            return (
+                f"the NVIDIA driver supports CUDA {driver}, CuPy needs {needed}: update it, or use cupy-cuda{driver}x"
+            )
+        return "there is an NVIDIA driver, but no visible GPU: check CUDA_VISIBLE_DEVICES"
+    checks = {  # each opens one library for the first time; they fail with unrelated types of exceptions
+        "NVRTC": ("nvidia-cuda-nvrtc", cupy.cuda.nvrtc.getVersion),
+        "the CUDA headers": ("nvidia-cuda-runtime", lambda: cupy.ones(2, np.float16) + 1),  # needs cuda_fp16.h
+        "cuBLAS": ("nvidia-cublas", lambda: import_module("cupy.cublas")),
+        "a product by cuBLAS": ("nvidia-cublas", lambda: cupy.ones((2, 2)) @ cupy.ones((2, 2))),
     }
-    for library, (wheel, smoke_test) in smoke_tests.items():
+    for what, (wheel, check) in checks.items():
         try:
-            smoke_test()
+            check()
         except Exception as error:
-            return f"{library} cannot be used ({type(error).__name__}): install the wheel {wheel}"
+            if isinstance(error, cupy.cuda.runtime.CUDARuntimeError):
+                return f"the GPU does not work ({error}): see nvidia-smi, or use device 'cpu'"
+            name = f"{wheel}-cu{needed}" if needed < 13 else wheel
+            return f"{what} cannot be used ({type(error).__name__}): install the wheel {name}, for CUDA {needed}"
     return None

@@ -56,7 +56,7 @@ class Step:
     @property
     def size(self) -> Scalar:
         """The step size as one number, 0-d: eta, or |d| / |g|, 0 where g is 0, of a rule with one per coordinate."""
-        if computes_eta(self.rule) or np.ndim(self.eta):
+        if computes_eta(self.rule) or bool(getattr(self.eta, "ndim", 0)):
             return ratio(namespace(self.g).sqrt(dot(self.d, self.d)), namespace(self.g).sqrt(dot(self.g, self.g)))
         return self.eta
 

@@ -92,8 +92,7 @@ class Rule(SciPyMethod):
         mine = self.own_state()
         if not mine:
             raise ValueError(f"{type(self).__name__} has no place for a state yet: call start first")
-        shapes = {name: np.shape(value) for name, value in mine.items()}
-        given = {name: np.shape(value) for name, value in state.items()}
+        shapes, given = ({name: _shape(value) for name, value in values.items()} for values in (mine, state))
         if shapes != given:
             raise ValueError(f"this state is not one of {type(self).__name__}: it holds {given}, expected {shapes}")
         taken_over = {name: _of_kind(name, mine[name], value) for name, value in state.items()}
@@ -130,10 +129,15 @@ class Rule(SciPyMethod):
         return f - f_star
 
 
+def _shape(value: Any) -> tuple[int, ...]:
+    """Return the shape of a number, or of an array wherever it is."""
+    return value.shape if hasattr(value, "shape") else np.shape(value)
+
+
 def _of_kind(name: str, mine: Any, value: Any) -> Any:
     """Return a saved value as the kind of number, or of array, that takes its place."""
     kind = getattr(mine, "dtype", np.dtype(type(mine)))
-    if not np.can_cast(getattr(value, "dtype", np.asarray(value).dtype), kind, "same_kind"):
+    if not np.can_cast(value.dtype if hasattr(value, "dtype") else np.asarray(value).dtype, kind, "same_kind"):
         raise ValueError(f"{name} must hold numbers of {kind}, got {value!r}")
     return to_device(value, mine).astype(kind) if hasattr(mine, "dtype") else type(mine)(value)
 

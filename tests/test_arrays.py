@@ -218,63 +218,68 @@ class Wheel:
         self.name = name
 
 
-class Runtime:
-    """A CUDA runtime that CuPy needs, 13.0, under a driver that supports another."""
-
-    def __init__(self, driver):
-        self.driver = driver
-
-    def driverGetVersion(self):  # noqa: N802
-        return self.driver
-
-    def runtimeGetVersion(self):  # noqa: N802
-        return 13000
+class CUDARuntimeError(RuntimeError):
+    pass
 
 
 @pytest.fixture
 def install(monkeypatch):
     """Put a CuPy into this machine, or take it away: install(wheels, driver=..., gpu=..., broken=...)."""
 
-    def put(*wheels, driver=13000, gpu=False, broken=None):
-        def ones(shape):
-            if broken and (broken == "NVRTC or the CUDA headers") == isinstance(shape, int):
-                raise OSError("no such library")
-            return np.ones(shape)
+    def put(*wheels, driver=13000, gpu=False, broken=None, error=OSError):
+        def opens(library):
+            if library == broken:
+                raise error("no such library")
+
+        def ones(shape, dtype=np.float64):
+            opens("headers" if dtype == np.float16 else "product")
+            return np.ones(shape, dtype)
 
         cupy = types.ModuleType("cupy")
         cupy.is_available = lambda: gpu
-        cupy.cuda = types.SimpleNamespace(runtime=Runtime(driver))
+        runtime = types.SimpleNamespace(
+            driverGetVersion=lambda: driver, runtimeGetVersion=lambda: 13000, CUDARuntimeError=CUDARuntimeError
+        )
+        nvrtc = types.SimpleNamespace(getVersion=lambda: opens("nvrtc"))
+        cupy.cuda = types.SimpleNamespace(runtime=runtime, nvrtc=nvrtc)
         cupy.ones = ones
         monkeypatch.setattr(arrays, "distributions", lambda: [Wheel(name) for name in ("numpy", None, *wheels)])
         monkeypatch.setitem(sys.modules, "cupy", cupy if wheels else None)  # None makes the import fail
-        arrays.gpu_problem.cache_clear()
+        monkeypatch.setitem(sys.modules, "cupy.cublas", None if broken == "cublas" else types.ModuleType("cublas"))
+        for cached in arrays.gpu_problem, arrays.say_once:
+            cached.cache_clear()
         return cupy
 
     yield put
-    arrays.gpu_problem.cache_clear()
+    for cached in arrays.gpu_problem, arrays.say_once:
+        cached.cache_clear()
 
 
+BROKEN = {"gpu": True, "broken": "headers", "error": CUDARuntimeError}
 CASES = {
-    "not installed": ([], {}, r"CuPy is not installed: install refopt\[gpu\]"),
+    "not installed": ([], {}, r"^CuPy is not installed: install refopt\[gpu\]"),
     "two wheels": (["cupy-cuda12x", "cupy-cuda13x"], {"gpu": True}, r"\(cupy-cuda12x, cupy-cuda13x\): uninstall all"),
     "no driver": (["cupy-cuda13x"], {"driver": 0}, "no NVIDIA driver"),
-    "old driver": (["cupy-cuda13x"], {"driver": 12080}, "driver supports CUDA 12, CuPy needs 13: update the driver"),
-    "no device": (["cupy-cuda13x"], {}, "no visible GPU"),
-    "no compiler": (["cupy-cuda13x"], {"gpu": True, "broken": "NVRTC or the CUDA headers"}, "wheel nvidia-cuda-nvrtc"),
-    "no products": (["cupy-cuda13x"], {"gpu": True, "broken": "cuBLAS"}, "wheel nvidia-cublas"),
+    "old driver": (["cupy-cuda13x"], {"driver": 12080}, "CUDA 12, CuPy needs 13: update it, or use cupy-cuda12x$"),
+    "no device": (["cupy-cuda13x"], {}, "no visible GPU: check CUDA_VISIBLE_DEVICES$"),
+    "no compiler": (["cupy-cuda13x"], {"gpu": True, "broken": "nvrtc"}, r"^NVRTC .* the wheel nvidia-cuda-nvrtc, "),
+    "no headers": (["cupy-cuda13x"], {"gpu": True, "broken": "headers"}, "^the CUDA headers .* nvidia-cuda-runtime, "),
+    "no cuBLAS": (["cupy-cuda13x"], {"gpu": True, "broken": "cublas"}, "^cuBLAS .*Error.: install.* nvidia-cublas, "),
+    "no products": (["cupy-cuda13x"], {"gpu": True, "broken": "product"}, "^a product .* nvidia-cublas, for CUDA 13$"),
+    "a dead GPU": (["cupy-cuda13x"], BROKEN, r"^the GPU does not work \(no such library\): see nvidia-smi"),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_where_no_gpu_works_gpu_raises_one_sentence_and_auto_prints_it_and_takes_numpy(case, install, capsys):
+def test_where_no_gpu_works_gpu_raises_one_sentence_and_auto_says_it_once_and_takes_numpy(case, install, capsys):
     wheels, machine, sentence = CASES[case]
     install(*wheels, **machine)
     with pytest.raises(RuntimeError, match=sentence) as caught:
         array_module("gpu")
     assert "\n" not in str(caught.value)
     assert capsys.readouterr().err == ""
-    assert array_module("auto") is np
-    said = capsys.readouterr()
+    assert array_module("auto") is array_module("auto") is np
+    said = capsys.readouterr()  # once
     assert said.out == ""
     assert re.fullmatch(rf"refopt: computing on the CPU \({re.escape(str(caught.value))}\)\n", said.err)
 

@@ -59,7 +59,8 @@ def ours(workload, weights):
     return lambda: float(next(steps).f)
 
 
-def torch(workload, weights):
+def torch_net(workload, weights):
+    """Return PyTorch's net of a workload, with weights that `Layout.save` wrote."""
     import torch
     from torch import nn
 
@@ -81,10 +82,17 @@ def torch(workload, weights):
             elif array.ndim == 2:
                 theirs = array.T
             parameter.copy_(torch.from_numpy(np.ascontiguousarray(theirs)))
+    return net.train()
+
+
+def torch(workload, weights):
+    import torch
+    from torch import nn
+
+    net = torch_net(workload, weights)
     optimizer = torch.optim.SGD(net.parameters(), lr=LR)
     images, labels = batch(workload)
     x, t = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))), torch.from_numpy(labels)
-    net.train()
 
     def step():
         optimizer.zero_grad()

@@ -1,0 +1,41 @@
+"""What a run on a GPU found: rows of a table, and how times are taken."""
+
+import statistics
+import time
+from dataclasses import dataclass
+
+
+@dataclass
+class Row:
+    """One fact: what, how much, and whether it is as it should be (None: nothing is asked of it)."""
+
+    section: str
+    what: str
+    value: object
+    unit: str = ""
+    ok: bool | None = None
+    target: str = ""
+
+    def line(self):
+        value = f"{self.value:.4g}" if isinstance(self.value, float) else str(self.value)
+        verdict = {None: "", True: "yes", False: "NO"}[self.ok]
+        return f"| {self.section} | {self.what} | {value} {self.unit} | {self.target} | {verdict} |"
+
+
+def times(work, rounds=20, warm=3):
+    """Return milliseconds of work(): on the device, from event to event; and of the host, until all is asked for."""
+    import cupy
+
+    for _ in range(warm):
+        work()
+    cupy.cuda.Device().synchronize()
+    device, host = [], []
+    for _ in range(rounds):
+        start, end, before = cupy.cuda.Event(), cupy.cuda.Event(), time.perf_counter()
+        start.record()
+        work()
+        end.record()
+        host.append(1000 * (time.perf_counter() - before))
+        end.synchronize()
+        device.append(cupy.cuda.get_elapsed_time(start, end))
+    return statistics.median(device), statistics.median(host)
