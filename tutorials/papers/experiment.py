@@ -151,16 +151,18 @@ class Shown:
             (mean,), (deviation,) = spread(np.reshape(ours, (-1, 1)))
             figures = mean, deviation, paper, paper_deviation, None if paper is None else mean - paper
             told = ("" if x is None or np.isnan(x) else f"{x:.4g}" for x in figures)
-            table.append((name, *told, str(len(ours)), str(np.isnan(ours).sum())))
+            table.append((name, *told, str(len(ours)), str(np.isnan(ours).sum() or "")))
+        columns = [column for column in zip(*table, strict=True) if any(column[1:])]
+        table = list(zip(*columns, strict=True))
         text = StringIO()
         csv.writer(text, lineterminator="\n").writerows(table)
         with replacing(self.out / f"{self.part.name}.csv") as file:
             file.write(text.getvalue().encode())
         print(f"\n{self.part.title}: {what}")
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        widths = [max(map(len, column)) for column in columns]
         for first, *rest in table:
             print("  ".join([first.ljust(widths[0]), *map(str.rjust, rest, widths[1:])]))
-        if self.scale != "full":
+        if self.scale != "full" and any(row.paper is not None for row in rows):
             print(f"The scale is {self.scale}: the difference is mostly one of settings.")
 
 
@@ -171,9 +173,7 @@ def main(doc: str | None, parts: Callable[[Scale], list[Part]], arguments: Seque
     names = [part.name for part in all_parts]
     if unknown := set(command.only) - set(names):
         sys.exit(f"there is no {min(unknown)}: choose of {', '.join(names)}")
-    device: Literal["cpu", "gpu"] = (
-        "cpu" if array_module(command.device) is np else "gpu"
-    )  # found out once, not by each run
+    device: Literal["cpu", "gpu"] = "cpu" if array_module(command.device) is np else "gpu"
     try:
         for part in all_parts:
             if command.only and part.name not in command.only:
