@@ -68,12 +68,15 @@ SCALES: dict[Scale, Setting] = {
     ),
     "small": Setting(
         nets={"AlexNet": options("lenet", "cifar10", 10, 5000), "ResNet-18": options("wrn-10-1", "cifar10", 3, 2000)},
-        searched={"AlexNet": options("lenet", "cifar10", 1, 10_000), "ResNet-18": options("wrn-10-1", "cifar10", 1, 2000)},
+        searched={
+            "AlexNet": options("lenet", "cifar10", 1, 10_000),
+            "ResNet-18": options("wrn-10-1", "cifar10", 1, 2000),
+        },
         folds={"AlexNet": 3, "ResNet-18": 1},
         adagrad=0.01,
     ),
     "full": Setting(nets=FULL, searched=FULL, folds={"AlexNet": 10, "ResNet-18": 10}, adagrad=0.01),
-}  # fmt: skip
+}
 
 
 def parts(scale: Scale) -> list[Part]:
