@@ -103,6 +103,7 @@ class Shown:
     def __init__(self, part: Part, out: Path, scale: Scale):
         self.part, self.out, self.scale = part, out, scale
         self.found: Curves = curves(part.trials, out / "runs")
+        self.title = f"{part.title}\n{setting(part.trials)}"
 
     def epochs(self, label: str, column: str, factor: float = 1) -> Curve:
         """Return a column of epochs.csv, times a factor: the mean over the trials of the label, and the deviation."""
@@ -126,7 +127,7 @@ class Shown:
 
     def draw(self, panels: Sequence[Panel]) -> None:
         """Draw NAME.png: panels side by side, one legend below them."""
-        fig, axes = figure(len(panels), self.part.title)
+        fig, axes = figure(len(panels), self.title)
         labels = list(dict.fromkeys(curve.label for panel in panels for curve in panel.curves))
         handles = {}
         for ax, panel in zip(axes, panels, strict=True):
@@ -158,12 +159,21 @@ class Shown:
         csv.writer(text, lineterminator="\n").writerows(table)
         with replacing(self.out / f"{self.part.name}.csv") as file:
             file.write(text.getvalue().encode())
-        print(f"\n{self.part.title}: {what}")
+        print(f"\n{what}")
         widths = [max(map(len, column)) for column in columns]
         for first, *rest in table:
             print("  ".join([first.ljust(widths[0]), *map(str.rjust, rest, widths[1:])]))
         if self.scale != "full" and any(row.paper is not None for row in rows):
             print(f"The scale is {self.scale}: the difference is mostly one of settings.")
+
+
+def setting(trials: Sequence[Trial]) -> str:
+    """Return what is trained, on what and how long; a smaller scale has other nets than its paper."""
+    seen = dict.fromkeys((o.model, o.data, o.samples, o.epochs) for _label, o, _rule in trials)
+    return "; ".join(
+        f"{model} on {f'{samples} images of ' if samples else ''}{data}, {epochs} epochs"
+        for model, data, samples, epochs in seen
+    )
 
 
 def main(doc: str | None, parts: Callable[[Scale], list[Part]], arguments: Sequence[str] | None = None) -> None:
@@ -178,7 +188,7 @@ def main(doc: str | None, parts: Callable[[Scale], list[Part]], arguments: Seque
         for part in all_parts:
             if command.only and part.name not in command.only:
                 continue
-            print(f"\n{part.name}: {part.title}; {len(part.trials)} runs", flush=True)
+            print(f"\n{part.name}: {part.title}; {len(part.trials)} runs, {setting(part.trials)}", flush=True)
             placed = [trial._replace(options=replace(trial.options, device=device)) for trial in part.trials]
             sweep(placed, command.out / "runs", jobs=command.jobs)
             part.show(Shown(part, command.out, command.scale))

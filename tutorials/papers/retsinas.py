@@ -290,7 +290,7 @@ def heat(
     columns: tuple[str, Sequence[float]],
 ) -> None:
     """Draw tables of losses side by side, in colours of their logarithm."""
-    fig, axes = figure(len(tables), shown.part.title)
+    fig, axes = figure(len(tables), shown.title)
     for ax, (name, table) in zip(axes, tables.items(), strict=True):
         ax.imshow(np.log10(table), aspect="auto", cmap="viridis_r")
         ax.set(title=name, ylabel=rows[0], xlabel=columns[0])
