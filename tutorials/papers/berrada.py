@@ -19,7 +19,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from experiment import Part, Row, Scale, Shown, main
+from experiment import Part, Row, Scale, Shown, claim, main
 
 from nets.checkpoint import Checkpoint
 from nets.options import Options
@@ -82,6 +82,7 @@ def show(shown: Shown) -> None:
     for data, (before, after) in gains.items():
         ours, paper = np.subtract(after, before)
         print(f"{data}: momentum and the bound bring {ours:+.1f} percentage points; the note's: {paper:+.1f}")
+        claim(f"momentum and the bound help on {data}", ours > 0)
     for label, reached in norms:
         print(f"{label}: norm of the weights at the end {', '.join(f'{value:.1f}' for value in reached)}")
 

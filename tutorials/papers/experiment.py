@@ -167,6 +167,11 @@ class Shown:
             print(f"The scale is {self.scale}: the difference is mostly one of settings.")
 
 
+def claim(text: str, holds: object) -> None:
+    """Print whether a statement of the paper is true of our runs."""
+    print(f"{'holds here' if holds else 'does NOT hold here'}: {text}")
+
+
 def setting(trials: Sequence[Trial]) -> str:
     """Return what is trained, on what and how long; a smaller scale has other nets than its paper."""
     seen = dict.fromkeys((o.model, o.data, o.samples, o.epochs) for _label, o, _rule in trials)

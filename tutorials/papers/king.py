@@ -28,7 +28,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from experiment import Panel, Part, Row, Scale, Shown, main
+from experiment import Panel, Part, Row, Scale, Shown, claim, main
 
 from nets.options import Options
 from nets.sweep import Trial
@@ -72,7 +72,7 @@ SCALES: dict[Scale, Setting] = {
             "AlexNet": options("lenet", "cifar10", 1, 10_000),
             "ResNet-18": options("wrn-10-1", "cifar10", 1, 2000),
         },
-        folds={"AlexNet": 3, "ResNet-18": 1},
+        folds={"AlexNet": 2, "ResNet-18": 1},
         adagrad=0.01,
     ),
     "full": Setting(nets=FULL, searched=FULL, folds={"AlexNet": 10, "ResNet-18": 10}, adagrad=0.01),
@@ -97,37 +97,67 @@ def parts(scale: Scale) -> list[Part]:
     ]
     unbounded = trial("AlexNet", "α_t", PSS())
     return [
-        Part("figure-1a", "King, figure 1(a)", [*adaptive("AlexNet"), *adaptive("ResNet-18"), *constant], accuracies),
-        Part("figure-1b", "King, figure 1(b)", [*adaptive("AlexNet"), *others], accuracies),
-        Part("figure-2", "King, figure 2: the step without a bound", [unbounded], steps),
-        Part("figure-3", "King, figure 3", adaptive("AlexNet"), steps),
+        Part("figure-1a", "King, figure 1(a)", [*adaptive("AlexNet"), *adaptive("ResNet-18"), *constant], figure_1a),
+        Part("figure-1b", "King, figure 1(b)", [*adaptive("AlexNet"), *others], figure_1b),
+        Part("figure-2", "King, figure 2: the step without a bound", [unbounded], figure_2),
+        Part("figure-3", "King, figure 3", adaptive("AlexNet"), figure_3),
         search("search-alexnet", "AlexNet", "η", GradientDescent(), setting),
         search("search-resnet18", "ResNet-18", "η", GradientDescent(), setting),
         search("search-adagrad", "AlexNet", "AdaGrad", AdaGrad(), setting),
     ]
 
 
-def accuracies(shown: Shown) -> None:
-    """Draw accuracy by epoch, and print the best and the epoch it came in."""
+def accuracies(shown: Shown) -> dict[str, float]:
+    """Draw accuracy by epoch, print the best and its epoch, and return the best; 0 of a run that diverged."""
     labels = [trial.label for trial in shown.part.trials]
     curves = [shown.epochs(label, "test_accuracy", 100) for label in labels]
     shown.draw([Panel("epoch", "validation accuracy / %", curves)])
     shown.compare([Row(label, 100 * shown.best(label)) for label in labels], "best validation accuracy / %")
-    for curve in curves:
-        if np.isfinite(curve.y).any():
-            print(f"{curve.label}: best in epoch {np.nanargmax(curve.y) + 1}")
+    scores = {curve.label: np.nan_to_num(curve.y) for curve in curves}
+    print("best in epoch", ", ".join(f"{y.argmax() + 1} ({label})" for label, y in scores.items()))
+    return {label: y.max() for label, y in scores.items()}
 
 
-def steps(shown: Shown) -> None:
-    """Draw step sizes by epoch, and print how many exceed 1."""
+def figure_1a(shown: Shown) -> None:
+    """Draw, and judge (a) and (b)."""
+    best = accuracies(shown)
+    claim("(a) ResNet-18 by γ_t has the highest accuracy", max(best, key=best.__getitem__) == "ResNet-18, γ_t")
+    for net, rate in FOUND.items():
+        for name in ("γ_t", "δ_t"):
+            close = best[f"{net}, {name}"] > best[f"{net}, η = {rate}"] - 2
+            claim(f"(b) {net}: {name} is better than {rate}, or at most two percentage points worse", close)
+
+
+def figure_1b(shown: Shown) -> None:
+    """Draw, and judge (c)."""
+    gamma, delta, adagrad, adadelta, adam = accuracies(shown).values()
+    claim("(c) AdaGrad is better than γ_t and δ_t", adagrad > max(gamma, delta))
+    claim("(c) γ_t and δ_t are better than AdaDelta", min(gamma, delta) > adadelta)
+    claim("(c) γ_t and δ_t are better than Adam", min(gamma, delta) > adam)
+
+
+def steps(shown: Shown) -> dict[str, np.ndarray]:
+    """Draw step sizes by epoch, print how large they are, and return them."""
     curves = [shown.steps(trial.label, "eta") for trial in shown.part.trials]
     shown.draw([Panel("epoch", "step size", curves, log="y")])
     for label, _x, eta, *_ in curves:
-        falls = (np.diff(eta) < 0).sum()
         print(
-            f"{label}: {len(eta)} steps, {(eta > 1).sum()} of them above 1; median {np.median(eta):.3g},"
-            f" largest {eta.max():.3g}, last {eta[-1]:.3g}; {falls} times smaller than the one before"
+            f"{label}: {len(eta)} steps, {(eta > 1).sum()} of them above 1 and {(eta == 1).sum()} equal to it;"
+            f" median {np.median(eta):.3g}, largest {eta.max():.3g}, last {eta[-1]:.3g}"
         )
+    return {curve.label: curve.y for curve in curves}
+
+
+def figure_2(shown: Shown) -> None:
+    """Draw, and judge (d)."""
+    (eta,) = steps(shown).values()
+    claim("(d) without a bound there are steps above 10", eta.max() > 10)
+
+
+def figure_3(shown: Shown) -> None:
+    """Draw, and judge (e)."""
+    _gamma, delta = steps(shown).values()
+    claim(f"(e) δ_t only goes down, in {(np.diff(delta) < 0).sum()} steps", (np.diff(delta) <= 0).all())
 
 
 def search(name: str, net: str, what: str, rule: GradientDescent | AdaGrad, setting: Setting) -> Part:
@@ -141,8 +171,9 @@ def search(name: str, net: str, what: str, rule: GradientDescent | AdaGrad, sett
         scores = {rate: 100 * shown.last(label, "valid_accuracy") for rate, label in labels.items()}
         shown.compare([Row(labels[rate], scores[rate]) for rate in RATES], "accuracy / % on the parts set aside")
         best = max(RATES, key=lambda rate: np.nan_to_num(scores[rate]).mean())
-        paper = FOUND[net] if what == "η" else "not told"
-        print(f"best: {best}; the paper's: {paper}")
+        print(f"best: {best}")
+        if what == "η":
+            claim(f"(f) the best rate for {net} is {FOUND[net]}", best == FOUND[net])
 
     return Part(name, f"King, section 4.1: {what} for {net}, {len(folds)} of 10 folds", trials, show)
 

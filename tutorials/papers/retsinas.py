@@ -39,7 +39,7 @@ from math import ceil
 from typing import NamedTuple
 
 import numpy as np
-from experiment import Curve, Panel, Part, Row, Scale, Shown, main
+from experiment import Curve, Panel, Part, Row, Scale, Shown, claim, main
 
 from nets.options import Options
 from nets.plots import figure, save
@@ -149,6 +149,11 @@ def losses(shown: Shown, trials: Iterable[Trial]) -> np.ndarray:
     return np.concatenate([shown.last(trial.label, "train_loss") for trial in trials])
 
 
+def smaller(figure: Callable[[np.ndarray], float], ours: np.ndarray, others: np.ndarray) -> bool:
+    """Return whether a figure of our losses is below that of the others; a loss that is not there is infinite."""
+    return bool(np.isfinite(ours).all() and (not np.isfinite(others).all() or figure(ours) < figure(others)))
+
+
 # --- the parts -------------------------------------------------------------------------------------------------------
 
 
@@ -170,6 +175,7 @@ def figure_1(s: Setting) -> Part:
         for label, x, eta, *_ in [*left, *right]:
             top = eta.argmax()
             print(f"{label}: {eta[0]:.3g}, up to {eta[top]:.3g} in epoch {ceil(x[top])}, at last {eta[-1]:.3g}")
+            claim(f"(a) {label}: the rate first at least doubles and then halves", eta[top] > 2 * max(eta[0], eta[-1]))
 
     return part("figure-1", "figure 1: rates of TLR on MNIST", [*by_share.values(), *by_gamma.values()], show)
 
@@ -181,7 +187,14 @@ def figure_2(s: Setting) -> Part:
     def show(shown: Shown) -> None:
         loss, rate = named(trials, shown.epochs, "train_loss"), named(trials, shown.steps, "eta")
         shown.draw([Panel("epoch", "training loss", loss, "y"), Panel("epoch", "learning rate", rate, "y")])
-        shown.compare([Row(name, losses(shown, [trial])) for name, trial in trials.items()], "training loss")
+        last = {name: losses(shown, [trial]) for name, trial in trials.items()}
+        shown.compare([Row(name, values) for name, values in last.items()], "training loss")
+        largest, *others = (np.nan_to_num(values, nan=np.inf).max() for values in last.values())
+        claim(
+            "(b) from every initial rate the loss falls below a tenth of log 10, that of a guess",
+            max(largest, *others) < np.log(10) / 10,
+        )
+        claim("(b) it ends highest from the largest rate", largest > max(others))
 
     return part("figure-2", "figure 2: TLR from many initial rates on MNIST", trials.values(), show)
 
@@ -201,6 +214,12 @@ def section_3(s: Setting) -> Part:
                 ),
             ]
         shown.compare(rows, "training loss and test accuracy")
+        sgd_all, tlr_all, sgd_largest, _, tlr_largest, _ = (row.ours for row in rows)
+        claim(
+            "(c) over the rates, the loss is smaller by TLR, and its deviation",
+            smaller(np.mean, tlr_all, sgd_all) and smaller(np.std, tlr_all, sgd_all),
+        )
+        claim("(d) from the largest rate, the loss is smaller by TLR", smaller(np.mean, tlr_largest, sgd_largest))
 
     return part("section-3", "section 3: MNIST, batches of 128", chain(*by_method.values()), show)
 
@@ -221,6 +240,10 @@ def gammas_and_shares(s: Setting) -> Part:
         )
         table = [[np.mean(found[gamma, share]) for share in s.shares] for gamma in s.gammas]
         heat(shown, {"mean training loss": table}, ("γ", s.gammas), ("p", s.shares))
+        inner = [found[gamma, share].mean() for gamma, share in cells if 0.2 <= gamma <= 0.5 and 0.2 <= share <= 0.5]
+        claim(
+            "(e) for γ and p from 0.2 to 0.5 the loss differs by less than a factor of 2", max(inner) < 2 * min(inner)
+        )
 
     return part("grid-gamma-p", "section 3: γ x p on MNIST", chain(*cells.values()), show)
 
@@ -257,6 +280,12 @@ def table_1(s: Setting) -> Part:
     def show(shown: Shown) -> None:
         rows = [Row(name, losses(shown, trials), *reported) for name, (trials, reported) in cells.items()]
         shown.compare(rows, "training loss on CIFAR-100")
+        width = len(first) + 1
+        for *others, own in (rows[k : k + width] for k in range(0, len(rows), width)):
+            claim(
+                f"(f) {own.name} has the smallest loss of its rate",
+                all(smaller(np.mean, own.ours, other.ours) for other in others),
+            )
 
     trials = chain.from_iterable(trials for trials, _reported in cells.values())
     return part("table-1", "Table 1: first and second order", trials, show)
@@ -279,6 +308,12 @@ def figure_3(s: Setting) -> Part:
         shown.draw([Panel("epoch", "training loss", loss, "y"), Panel("epoch", "accuracy / %", accuracy)])
         rows = [Row(name, 100 * shown.last(trial.label, "test_accuracy")) for name, trial in trials.items()]
         shown.compare(rows, "accuracy / % after the last epoch")
+        scores = {row.name: float(np.nan_to_num(row.ours)[0]) for row in rows}
+        claim(
+            "(g) TLR is better than the multistep schedule, or at most two percentage points worse",
+            scores["TLR"] > scores["sgd-mstep"] - 2,
+        )
+        claim("(g) Adam and SPS are worse than TLR", scores["TLR"] > max(scores["Adam"], scores["SPS"]))
 
     return part("figure-3", "figure 3: CIFAR-100, batches of 128", trials.values(), show)
 
