@@ -49,10 +49,10 @@ SCALES: dict[Scale, tuple[dict[str, Options], int]] = {  # what stands for each 
     ),
     "small": (
         {
-            "CIFAR-10": replace(LENET, data="cifar10", epochs=15, samples=5000),
+            "CIFAR-10": replace(LENET, data="cifar10", epochs=10, samples=5000),
             "CIFAR-100": replace(LENET, data="cifar100-subset", epochs=20),
         },
-        3,
+        2,
     ),
     "full": ({"CIFAR-10": replace(RESNET, data="cifar10"), "CIFAR-100": replace(RESNET, data="cifar100")}, 1),
 }

@@ -96,9 +96,9 @@ SCALES: dict[Scale, Setting] = {
         crossed=((1e-1,), (128,)),
     ),
     "small": Setting(
-        mnist=replace(MNIST, model="mlp", epochs=10), grid=replace(MNIST, model="mlp", epochs=4),
-        cifar=replace(SUBSET, epochs=20), table=replace(SUBSET, epochs=8), images=2000,
-        rates=RATES, batches=(128, 512), gammas=(0.1, 0.2, 0.5, 1.0), shares=(0.1, 0.33, 1.0),
+        mnist=replace(MNIST, model="mlp", epochs=10), grid=replace(MNIST, model="mlp", epochs=3),
+        cifar=replace(SUBSET, epochs=15), table=replace(SUBSET, epochs=6), images=2000,
+        rates=RATES, batches=(64, 256), gammas=(0.1, 0.2, 0.5, 1.0), shares=(0.1, 0.33, 1.0),
         crossed=((1e-1, 1e-3), (128,)),
     ),
     "full": Setting(
