@@ -103,7 +103,7 @@ class Shown:
     def __init__(self, part: Part, out: Path, scale: Scale):
         self.part, self.out, self.scale = part, out, scale
         self.found: Curves = curves(part.trials, out / "runs")
-        self.title = f"{part.title}\n{setting(part.trials)}"
+        self.title = "\n".join([part.title, *setting(part.trials)])
 
     def epochs(self, label: str, column: str, factor: float = 1) -> Curve:
         """Return a column of epochs.csv, times a factor: the mean over the trials of the label, and the deviation."""
@@ -172,13 +172,13 @@ def claim(text: str, holds: object) -> None:
     print(f"{'holds here' if holds else 'does NOT hold here'}: {text}")
 
 
-def setting(trials: Sequence[Trial]) -> str:
-    """Return what is trained, on what and how long; a smaller scale has other nets than its paper."""
+def setting(trials: Sequence[Trial]) -> list[str]:
+    """Return what is trained, on what and how long: at a smaller scale these are not the paper's."""
     seen = dict.fromkeys((o.model, o.data, o.samples, o.epochs) for _label, o, _rule in trials)
-    return "; ".join(
-        f"{model} on {f'{samples} images of ' if samples else ''}{data}, {epochs} epochs"
+    return [
+        f"{model} on {f'{samples} images of ' if samples else ''}{data}, epochs: {epochs}"
         for model, data, samples, epochs in seen
-    )
+    ]
 
 
 def main(doc: str | None, parts: Callable[[Scale], list[Part]], arguments: Sequence[str] | None = None) -> None:
@@ -193,7 +193,7 @@ def main(doc: str | None, parts: Callable[[Scale], list[Part]], arguments: Seque
         for part in all_parts:
             if command.only and part.name not in command.only:
                 continue
-            print(f"\n{part.name}: {part.title}; {len(part.trials)} runs, {setting(part.trials)}", flush=True)
+            print(f"\n{part.name}: {part.title}; {len(part.trials)} runs", *setting(part.trials), sep="; ", flush=True)
             placed = [trial._replace(options=replace(trial.options, device=device)) for trial in part.trials]
             sweep(placed, command.out / "runs", jobs=command.jobs)
             part.show(Shown(part, command.out, command.scale))
