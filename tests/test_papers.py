@@ -39,6 +39,11 @@ def test_the_tiny_scale_leaves_every_table_and_figure(script, tmp_path, name):
     assert left == {part.name for part in module.parts("tiny")}
 
 
+def test_the_readme_names_every_script():
+    readme = (FOLDER.parent.parent / "README.md").read_text()
+    assert sorted(re.findall(r"^\| `(\w+)` \| .*(?:igure|Table)", readme, re.MULTILINE)) == SCRIPTS
+
+
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_every_scale_has_the_same_parts_and_no_folder_holds_two_trials(script, experiment, name):
     module = script(name)

@@ -189,12 +189,15 @@ def main(doc: str | None, parts: Callable[[Scale], list[Part]], arguments: Seque
     if unknown := set(command.only) - set(names):
         sys.exit(f"there is no {min(unknown)}: choose of {', '.join(names)}")
     device: Literal["cpu", "gpu"] = "cpu" if array_module(command.device) is np else "gpu"
+    threads = 1 if command.scale == "tiny" else None  # a second one costs more than it brings there
     try:
         for part in all_parts:
             if command.only and part.name not in command.only:
                 continue
             print(f"\n{part.name}: {part.title}; {len(part.trials)} runs", *setting(part.trials), sep="; ", flush=True)
-            placed = [trial._replace(options=replace(trial.options, device=device)) for trial in part.trials]
+            placed = [
+                trial._replace(options=replace(trial.options, device=device, threads=threads)) for trial in part.trials
+            ]
             sweep(placed, command.out / "runs", jobs=command.jobs)
             part.show(Shown(part, command.out, command.scale))
     except KeyboardInterrupt:

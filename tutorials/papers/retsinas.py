@@ -90,13 +90,13 @@ class Setting(NamedTuple):
 
 
 RATES, BATCHES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5), (64, 128, 256, 512)
-DIGITS = Options(data="digits", epochs=2, weight_decay=DECAY)
+DIGITS = Options(data="digits", epochs=2, samples=512, weight_decay=DECAY)
 MNIST = Options(data="mnist", weight_decay=DECAY)
 SUBSET = Options(model="lenet", data="cifar100-subset", augment="crop-flip", weight_decay=DECAY)
 CIFAR = Options(model="wrn-16-4", data="cifar100", epochs=80, augment="crop-flip", weight_decay=DECAY)
 SCALES: dict[Scale, Setting] = {
     "tiny": Setting(
-        mnist=DIGITS, grid=DIGITS, cifar=DIGITS, table=DIGITS, images=1437,
+        mnist=DIGITS, grid=DIGITS, cifar=DIGITS, table=DIGITS, images=512,
         rates=(1e-1, 1e-3), batches=(128, 512), gammas=(0.2, 1.0), shares=(0.33, 1.0),
         crossed=((1e-1,), (128,)),
     ),
