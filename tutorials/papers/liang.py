@@ -135,7 +135,7 @@ SIZES: dict[Scale, dict[str, Size]] = {
         "8": Size(options("mlp", "digits", 3, 32, 165)),
     },
     "small": {
-        "3": Size(options("mlp-liang", "mnist", 5)),
+        "3": Size(options("mlp-liang", "mnist", 4)),
         "4": Size(options("lenet", "cifar10-small", 10, 32), DECADES[1:4]),
         "5": Size(options("lenet", "cifar10-small", 10, 64)),
         "6": Size(options("lenet", "cifar100-subset", 10, 64)),
@@ -187,11 +187,15 @@ def best(shown: Shown, runs: Runs) -> dict[str, str]:
     return found
 
 
-def panel(shown: Shown, labels: Sequence[str], column: str, title: str = "") -> Panel:
-    """Return one pair of axes."""
+def panel(shown: Shown, labels: Sequence[str], column: str, method: str = "") -> Panel:
+    """Return one pair of axes: of several methods, or of one at many rates."""
     factor, ylabel = COLUMNS[column]
-    curves: list[Curve] = [shown.epochs(name, column, factor) for name in labels]
-    return Panel("epoch", ylabel, curves, "y" if column == "train_loss" else "", title)
+    curves = []
+    for name in labels:
+        told, rate = name.partition(",")[0].split()
+        curve: Curve = shown.epochs(name, column, factor)
+        curves.append(curve._replace(label=f"rate {rate}" if method else f"{told} {rate}"))
+    return Panel("epoch", ylabel, curves, "y" if column == "train_loss" else "", method)
 
 
 def by_rate(runs: Runs, method: str) -> list[str]:
