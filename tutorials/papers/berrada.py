@@ -49,8 +49,8 @@ SCALES: dict[Scale, tuple[dict[str, Options], int]] = {  # what stands for each 
     ),
     "small": (
         {
-            "CIFAR-10": replace(NARROW, data="cifar10", epochs=6, samples=5000),
-            "CIFAR-100": replace(NARROW, data="cifar100-subset", epochs=20),
+            "CIFAR-10": replace(NARROW, data="cifar10", epochs=4, samples=5000),
+            "CIFAR-100": replace(NARROW, data="cifar100-subset", epochs=12),
         },
         1,
     ),

@@ -21,9 +21,15 @@ its losses are of mini-batches; here of all training images, after the last epoc
 of their authors' code: c = 0.2 and the smooth bound, c = 0.1. Chosen here: the values of p and γ, which the text does
 not list; α_0 = 0.01 and batches of 128 in figures 1 and 3; the first-order rule averages over its windows.
 
-At `small` the perceptron has 256 hidden units, all of MNIST is used for 10 epochs, and the γ x p grid has fewer values;
-CIFAR-100 is a subset, of 2,000 images to train and 500 to test, looked for only in REFOPT_DATA, and the net LeNet. At
-`full` CIFAR-100 is the user's own.
+At `small` the perceptron has 256 hidden units, all of MNIST is used for 10 epochs, in the grids for 3, and these have
+fewer values; CIFAR-100 is a subset, of 2,000 images to train and 500 to test, looked for only in REFOPT_DATA, and the
+net LeNet. At `full` CIFAR-100 is the user's own.
+
+What came out at `small`, of one run each. (a), unless p = 1, where the rate still rises after 10 epochs; with p = 0.33
+and γ = 0.2 it goes from 0.01 to 0.0225 in epoch 5 and then to 0.0177. (b): from 10^-2 to 10^-9 the rates come together
+between 0.014 and 0.018. But of all the largest rate ends with the smallest loss, 0.0115, and the smallest with the
+largest, 0.112: without dropout 0.1 is not too large. (c): 0.041 ± 0.023 by TLR, 0.38 ± 0.50 by SGD. (d): 0.0115 and
+98.3 %, by SGD 0.0201 and 98.1 %, which is no failure.
 
 Not run: figure 4, ImageNet, which is not at hand; figure 5, translation by a transformer on Multi30k: there is no such
 net here.
