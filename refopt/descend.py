@@ -62,8 +62,12 @@ class Step:
 
 
 def computes_eta(rule: Rule) -> bool:
-    """Whether a rule computes its rates, one per coordinate, when asked: that may cost as much as the step."""
-    return isinstance(type(rule).eta, property)
+    """Whether a rule, or the rule it steers, computes its rates, one per coordinate, when asked.
+
+    That may cost as much as the step.
+    """
+    moving: Rule = getattr(rule, "inner", rule)
+    return isinstance(type(moving).eta, property)
 
 
 class NonFiniteError(ArithmeticError):

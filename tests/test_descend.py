@@ -12,6 +12,7 @@ from runs import Function
 
 from refopt import (
     ALIG,
+    NTLR,
     PROBLEMS,
     Adam,
     AdaSecant,
@@ -383,14 +384,15 @@ def test_on_a_device_without_epochs_raise_reads_every_hundred_steps(monkeypatch)
 # --- one number for a step size --------------------------------------------------------------------------------------
 
 
-def test_the_size_of_a_step_is_its_eta_if_that_is_one_number():
-    """Heavy ball moves by more than lr times the gradient: its step size is lr all the same."""
-    for step in islice(descend(HeavyBall(0.001), QUADRATIC, QUADRATIC.x0), 5):
+@pytest.mark.parametrize("rule", [HeavyBall(0.001), NTLR(HeavyBall(0.001), period=9)], ids=repr)
+def test_the_size_of_a_step_is_its_eta_if_that_is_one_number(rule):
+    """Heavy ball moves by more than lr times the gradient: its step size is lr all the same, also if it is steered."""
+    for step in islice(descend(rule, QUADRATIC, QUADRATIC.x0), 5):
         assert step.size == step.eta == 0.001
     assert np.linalg.norm(step.d) > 0.0011 * np.linalg.norm(step.g)
 
 
-@pytest.mark.parametrize("rule", [Adam(0.01, eps=0.0), AdaSecant()], ids=repr)
+@pytest.mark.parametrize("rule", [Adam(0.01, eps=0.0), AdaSecant(), NTLR(Adam(0.01, eps=0.0))], ids=repr)
 def test_the_size_of_a_step_by_rates_is_its_length_over_that_of_the_gradient(rule):
     """Not the mean of the rates: a coordinate without a gradient has any rate, and goes nowhere."""
     dead = Function(lambda x: (x[0] ** 2 + 2 * x[1] ** 2, np.array([2 * x[0], 4 * x[1], 0])))
