@@ -1,0 +1,118 @@
+"""The book as a static site: chapters that ran, rule files beside their derivation, findings, API, search.
+
+    refopt book [--out build/book] [--quick]
+
+Chapters are run, each in a process of its own; the pages of the package are made of its docstrings; Sphinx does the
+rest. Nothing is loaded from the network, now or by a reader's browser.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import refopt
+import refopt.rules
+
+SITE = Path(__file__).resolve().parent
+TUTORIALS = SITE.parent
+ROOT = TUTORIALS.parent
+API = {
+    "refopt": ["arrays", "oracle", "wrappers", "rule", "descend", "scipy_method", "sets", "problems", "convex",
+               "linear_models", "nonsmooth", "nonconvex", "libsvm", "fetch"],
+    "nets": ["tensor", "ops", "conv", "layers", "image_layers", "cnn", "resnet", "models", "losses", "initial", "flat",
+             "data", "mnist", "cifar", "oracle", "options", "train", "checkpoint", "race", "engine"],
+}  # fmt: skip
+
+
+def build(out: Path, quick: bool) -> None:
+    """Build the site into the folder `out`.
+
+    Raises
+    ------
+    RuntimeError
+        If a chapter does not run, or Sphinx warns: the message is its last lines.
+    """
+    source = out.parent / f"{out.name}-source"
+    shutil.rmtree(source, ignore_errors=True)
+    shutil.copytree(SITE, source, ignore=shutil.ignore_patterns("build.py", "weave.py", "__pycache__"))
+    chapters = sorted(TUTORIALS.glob("[0-9][0-9]_*.py"))
+    (source / "chapters").mkdir()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for done in pool.map(lambda chapter: woven(chapter, source / "chapters", quick), chapters):
+            print(f"  {done}", flush=True)
+    write_pages(source, [chapter.stem for chapter in chapters])
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", source, out]
+    run(command, os.environ | {"PYTHONPATH": str(ROOT)})
+
+
+def woven(chapter: Path, folder: Path, quick: bool) -> str:
+    """Run a chapter and write its page; return its name."""
+    settings = {"PYTHONPATH": str(ROOT)} | ({"QUICK": "1"} if quick else {})
+    run([sys.executable, SITE / "weave.py", chapter, folder], os.environ | settings)
+    return chapter.stem
+
+
+def run(command: list, environment: dict[str, str]) -> None:
+    """Run a process; RuntimeError with the end of what it said if it fails."""
+    done = subprocess.run([str(part) for part in command], env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(map(str, command[-2:]))} failed:\n{done.stderr[-2000:]}")
+
+
+# --- pages that are made of the package ------------------------------------------------------------------------------
+
+
+def write_pages(source: Path, chapters: list[str]) -> None:
+    """Write the pages of rules, findings and API, and the tables of contents."""
+    rules = list(dict.fromkeys(kind.__module__.rpartition(".")[2] for kind in refopt.RULES)) + ["schedules"]
+    rules.sort(key=[path.stem for path in reading_order()].index)
+    page(source / "rules" / "index.md", "The rules", table(rules) + toctree(rules))
+    for name in rules:
+        page(source / "rules" / f"{name}.md", f"{name}.py", directive("rule", f"refopt.rules.{name}"))
+    findings = "".join(f"\n## {name}\n\n{directive('differs', f'refopt.rules.{name}')}" for name in rules)
+    page(source / "findings.md", "Where the papers and the authors' code differ", findings)
+    modules = [f"{package}.{name}" for package, names in API.items() for name in names]
+    page(source / "api" / "index.md", "The library", toctree(modules))
+    for module in modules:
+        page(source / "api" / f"{module}.md", module, directive("members", module))
+    contents = toctree([f"chapters/{name}" for name in chapters]) + toctree(["rules/index", "findings", "api/index"])
+    with (source / "index.md").open("a") as index:
+        index.write(contents)
+
+
+def reading_order() -> list[Path]:
+    """Return the rule files in the order in which the package lists their rules."""
+    names = dict.fromkeys(kind.__module__.rpartition(".")[2] for kind in refopt.RULES)
+    order = ["gradient", "schedules", *(name for name in names if name != "gradient")]
+    return [Path(refopt.rules.__path__[0]) / f"{name}.py" for name in order]
+
+
+def table(names: list[str]) -> str:
+    """Return a table of the rules in these files: class, what it is in a line, and source."""
+    rows = ["| rule | | paper |", "|---|---|---|"]
+    for kind in refopt.RULES:
+        if (file := kind.__module__.rpartition(".")[2]) in names:
+            line = (kind.__doc__ or "").splitlines()[0].replace("|", "\\|").replace("*", "\\*")
+            rows.append(f"| [{kind.__name__}]({file}.md) | {line} | {kind.paper} |")
+    return "\n".join(rows) + "\n"
+
+
+def directive(name: str, argument: str) -> str:
+    """Return a directive in Markdown."""
+    return f"```{{{name}}} {argument}\n```\n"
+
+
+def toctree(names: list[str]) -> str:
+    """Return a table of contents in Markdown."""
+    return "\n```{toctree}\n:maxdepth: 1\n\n" + "\n".join(names) + "\n```\n"
+
+
+def page(path: Path, title: str, body: str) -> None:
+    """Write a page."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"# {title}\n\n{body}")
