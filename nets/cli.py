@@ -19,7 +19,7 @@ from refopt import RULES, GradientDescent, Rule, SPSMax
 from refopt.rule import Rate
 
 from .checkpoint import Checkpoint, RunError
-from .commands import Data, Eval, Plot, Race, Rules
+from .commands import Book, Data, Eval, Plot, Race, Rules
 from .logs import last_row, read_table
 from .options import Options
 from .plots import draw_curves, draw_runs
@@ -149,6 +149,7 @@ Command = (
     | Annotated[Eval, tyro.conf.subcommand("eval")]
     | Annotated[Race, tyro.conf.subcommand("race")]
     | Annotated[Plot, tyro.conf.subcommand("plot")]
+    | Annotated[Book, tyro.conf.subcommand("book")]
 )
 
 

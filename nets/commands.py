@@ -1,8 +1,10 @@
-"""Commands that look: at the rules, at data sets, at saved nets, at convex problems, at runs side by side."""
+"""Commands that look: at the rules, at data sets, at saved nets, at convex problems, at runs side by side; the book."""
 
 from __future__ import annotations
 
+import runpy
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from inspect import getsourcefile
 from pathlib import Path
 from typing import Literal
@@ -12,7 +14,7 @@ import tyro
 
 from refopt import PROBLEMS, REAL, RULES, SPECIAL, FiniteSum, Rule, Shuffled, array_module
 
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, RunError
 from .data import DATASETS, load
 from .options import Options, setup
 from .plots import draw_race, draw_runs
@@ -143,3 +145,23 @@ class Plot:
             raise ValueError("name at least one folder of a run")
         draw_runs({str(folder): folder for folder in self.folders}, self.out, "runs compared")
         print(f"drawn in {self.out}")
+
+
+@dataclass
+class Book:
+    """Build the book as a static site, in a clone of the project: chapters as they ran, rules, findings, search."""
+
+    out: Path = Path("build/book")
+    """Folder for the site; its start is index.html."""
+    quick: bool = False
+    """Run the chapters with fewer steps and coarser pictures."""
+
+    def run(self) -> None:
+        """Build."""
+        builder = Path("tutorials/site/build.py")
+        if not builder.exists():
+            raise RunError("the book is built from its chapters: run this in a clone of the project")
+        if find_spec("sphinx") is None or find_spec("myst_parser") is None:
+            raise RunError('the book needs Sphinx: pip install ".[book]"')
+        runpy.run_path(str(builder))["build"](self.out.resolve(), self.quick)
+        print(f"built: {self.out / 'index.html'}")

@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterator
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -82,7 +81,9 @@ class Page(Directive):
             yield from indexed(text[at : match.start()])
             number, other, name = match.groups()
             page = f"{self.root}rules/{other}.html" if other else here
-            if number:
+            if number and not other and number not in equations(self.module):
+                yield nodes.Text(f"({number})")
+            elif number:
                 yield nodes.reference("", f"({number})", refuri=f"{page}#eq-{number}")
                 if other:
                     yield nodes.Text(" of ")
@@ -102,6 +103,11 @@ class Page(Directive):
     def root(self) -> str:
         """The way from this page to the top of the site."""
         return "../" * self.state.document.settings.env.docname.count("/")
+
+
+def equations(module: ModuleType) -> set[str]:
+    """Return the numbers of the equations that a module's docstring displays."""
+    return {match[2] for line in (module.__doc__ or "").splitlines() if (match := DISPLAYED.match(line))}
 
 
 def indexed(text: str) -> Iterator[nodes.Node]:
@@ -124,7 +130,7 @@ class RulePage(Page):
                 text += nodes.rubric("", heading)
             for part in body:
                 text += self.paragraph(part)
-        code += nodes.raw("", listing(Path(inspect.getsourcefile(module) or "").read_text()), format="html")
+        code += nodes.raw("", listing(module), format="html")
         yield nodes.container("", text, code, classes=["side-by-side"])
 
 
@@ -183,8 +189,9 @@ def signature(member: Any) -> str:
     return f"({whole})" if len(whole) < 70 else "(\n    " + ",\n    ".join(parts) + ",\n)"
 
 
-def listing(source: str) -> str:
+def listing(module: ModuleType) -> str:
     """Return the code below a module's docstring as HTML; a number in a comment is a link to its equation."""
+    source, known = inspect.getsource(module), equations(module)
     first = ast.parse(source).body[0].end_lineno or 0
     code = source.split("\n", first)[first].strip("\n")
     lines = highlight(code, PythonLexer(), HtmlFormatter(nowrap=True)).splitlines()
@@ -193,6 +200,8 @@ def listing(source: str) -> str:
 
         def link(match: re.Match) -> str:
             number = match[1]
+            if number not in known:
+                return match[0]
             anchor = "" if number in seen else f' id="code-{number}"'
             seen.add(number)
             return f'<a{anchor} href="#eq-{number}">({number})</a>'

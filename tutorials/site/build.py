@@ -69,9 +69,9 @@ def run(command: list, environment: dict[str, str]) -> None:
 
 def write_pages(source: Path, chapters: list[str]) -> None:
     """Write the pages of rules, findings and API, and the tables of contents."""
-    rules = list(dict.fromkeys(kind.__module__.rpartition(".")[2] for kind in refopt.RULES)) + ["schedules"]
-    rules.sort(key=[path.stem for path in reading_order()].index)
-    page(source / "rules" / "index.md", "The rules", table(rules) + toctree(rules))
+    files = dict.fromkeys(kind.__module__.rpartition(".")[2] for kind in refopt.RULES)  # in reading order
+    rules = ["gradient", "schedules", *(name for name in files if name != "gradient")]
+    page(source / "rules" / "index.md", "The rules", table() + toctree(rules))
     for name in rules:
         page(source / "rules" / f"{name}.md", f"{name}.py", directive("rule", f"refopt.rules.{name}"))
     findings = "".join(f"\n## {name}\n\n{directive('differs', f'refopt.rules.{name}')}" for name in rules)
@@ -85,20 +85,12 @@ def write_pages(source: Path, chapters: list[str]) -> None:
         index.write(contents)
 
 
-def reading_order() -> list[Path]:
-    """Return the rule files in the order in which the package lists their rules."""
-    names = dict.fromkeys(kind.__module__.rpartition(".")[2] for kind in refopt.RULES)
-    order = ["gradient", "schedules", *(name for name in names if name != "gradient")]
-    return [Path(refopt.rules.__path__[0]) / f"{name}.py" for name in order]
-
-
-def table(names: list[str]) -> str:
-    """Return a table of the rules in these files: class, what it is in a line, and source."""
+def table() -> str:
+    """Return a table of all rules: class, what it is in a line, and source."""
     rows = ["| rule | | paper |", "|---|---|---|"]
     for kind in refopt.RULES:
-        if (file := kind.__module__.rpartition(".")[2]) in names:
-            line = (kind.__doc__ or "").splitlines()[0].replace("|", "\\|").replace("*", "\\*")
-            rows.append(f"| [{kind.__name__}]({file}.md) | {line} | {kind.paper} |")
+        line = (kind.__doc__ or "").splitlines()[0].replace("|", "\\|").replace("*", "\\*")
+        rows.append(f"| [{kind.__name__}]({kind.__module__.rpartition('.')[2]}.md) | {line} | {kind.paper} |")
     return "\n".join(rows) + "\n"
 
 
