@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin
@@ -16,25 +17,18 @@ ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.needs("sphinx", "chromium")
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    out = tmp_path_factory.mktemp("book") / "site"
-    command = [sys.executable, "-m", "nets.cli", "book", "--quick", "--out", str(out)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return out
+@contextmanager
+def served(site):
+    """Serve a folder over HTTP, and yield its address."""
 
-
-@pytest.fixture
-def server(site):
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_):
             pass
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=site)) as served:
-        threading.Thread(target=served.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{served.server_port}/"
-        served.shutdown()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=site)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
 
 
 class Links(HTMLParser):
@@ -58,7 +52,8 @@ def pages(site):
     return {path.relative_to(site).as_posix(): Links(path.read_text()) for path in site.rglob("*.html")}
 
 
-def test_links_resolve_and_nothing_comes_from_elsewhere(site):
+def check_links(site):
+    """They resolve, and nothing is loaded from elsewhere."""
     read, checked = pages(site), 0
     for name, page in read.items():
         assert not [url for url in page.loads if re.match(r"(https?:)?//", url)], name
@@ -75,7 +70,8 @@ def test_links_resolve_and_nothing_comes_from_elsewhere(site):
     assert checked > 1000
 
 
-def test_every_equation_of_a_rule_links_to_its_line_and_back(site):
+def check_equations(site):
+    """Each links to its line, and back."""
     page = pages(site)["rules/polyak.html"]
     for number in (3, 4, 5):
         assert {f"eq-{number}", f"code-{number}"} <= page.ids
@@ -91,17 +87,27 @@ def browse(url, *options):
     return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
 
-def test_pages_load_in_a_browser_without_a_word_on_its_console(site, server):
+def check_in_a_browser(site, address):
+    """Pages load without a word on the console, formulas are set, and the search finds Barzilai."""
     names = ["index.html", "findings.html", "rules/index.html", "rules/adasecant.html", "api/nets.conv.html"]
     names += sorted(f"chapters/{path.name}" for path in (site / "chapters").glob("*.html"))
     for name in names:
-        dom, console = browse(server + name)
+        dom, console = browse(address + name)
         assert console == [], name
         if name.startswith("chapters/"):
-            assert dom.count("<mjx-container") > 20, "formulas are set"
-
-
-def test_the_search_finds_barzilai(server):
-    dom, console = browse(server + "search.html?q=Barzilai")
+            assert dom.count("<mjx-container") > 20, name
+    dom, console = browse(address + "search.html?q=Barzilai")
     assert console == []
     assert "rules/barzilai_borwein.html" in dom.split('id="search-results"')[1]
+
+
+def test_the_book_is_built_and_works_in_a_browser(tmp_path):
+    """One test, as building takes a while."""
+    site = tmp_path / "book"
+    command = [sys.executable, "-m", "nets.cli", "book", "--quick", "--out", str(site)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    check_links(site)
+    check_equations(site)
+    with served(site) as address:
+        check_in_a_browser(site, address)
