@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from nets import MODELS, cli
+from refopt import RULES, SCHEDULES
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 ROOT = Path(__file__).parent.parent
@@ -46,6 +47,14 @@ def test_the_table_of_nets_names_all_of_them_and_their_sizes():
     for name, *images, parameters in rows:
         model = MODELS[name](tuple(map(int, images)), 10)
         assert f"{sum(prod(parameter.shape) for _, parameter in model.parameters()):,}" == parameters
+
+
+def test_the_table_of_rules_names_all_of_them_and_leads_to_files_that_are_there():
+    rows = re.findall(r"^\| \[`(\w+)`\]\(refopt/rules/\w+\.py\) \| ([^|]+) \|", README, re.MULTILINE)
+    named = {(name.strip(), file) for file, names in rows for name in names.split(",")}
+    assert named == {(kind.__name__, kind.__module__.rpartition(".")[2]) for kind in [*RULES, *SCHEDULES]}
+    for target in re.findall(r"\]\(([^):]+)\)", README):
+        assert (ROOT / target).exists(), target
 
 
 COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("refopt")]
