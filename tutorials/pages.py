@@ -16,6 +16,7 @@ from functools import cache
 from itertools import islice
 from pathlib import Path
 from textwrap import dedent
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
@@ -26,6 +27,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 from PIL import Image, PngImagePlugin
 
+from nets import Layer
 from nets.data import Dataset, load
 from nets.models import mlp
 from nets.oracle import NetOracle
@@ -137,12 +139,18 @@ def handwritten_digits() -> Dataset:
     return load("digits")
 
 
-def train(rule: Rule, epochs: int, *, batch: int = 32, seed: int = 0, wrap: Callable = lambda net: net) -> Trained:
-    """Train 64-32-10, ReLU between, on 1437 images in mini-batches; stop where the loss is no number any more."""
+def train(
+    rule: Rule, epochs: int, *, batch: int = 32, seed: int = 0, wrap: Callable = lambda net: net,
+    model: Callable[[], Layer] = lambda: mlp((64, 32, 10)), xp: ModuleType = np,
+) -> Trained:  # fmt: skip
+    """Train 64-32-10, ReLU between, on 1437 images in mini-batches; stop where the loss is no number any more.
+
+    Or another model, or on another device: `xp` is the module of its arrays.
+    """
     digits = handwritten_digits()
     order = Shuffled(len(digits.y_train), batch, seed)
-    net = NetOracle(mlp((64, 32, 10)), digits.x_train, digits.y_train, order, scale=digits.scale)
-    theta, losses, accuracy, eta = net.layout.initial(seed), [], [], []
+    net = NetOracle(model(), digits.x_train, digits.y_train, order, scale=digits.scale, xp=xp)
+    theta, losses, accuracy, eta = net.layout.initial(seed, xp=xp), [], [], []
     try:
         for step in islice(descend(rule, wrap(net), theta), epochs * net.steps_per_epoch):
             losses.append(float(net.data_loss))
