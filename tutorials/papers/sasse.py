@@ -41,7 +41,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from experiment import Curve, Panel, Part, Row, Scale, Shown, main
+from experiment import Curve, Panel, Part, Row, Scale, Shown, claim, main
 
 from nets.options import Options
 from nets.sweep import Trial
@@ -245,12 +245,12 @@ def judge(shown: Shown) -> None:
     ours: Accuracy = lambda label: 100 * float(np.nan_to_num(shown.best(label))[0])  # noqa: E731
     theirs: Accuracy = lambda label: SETTINGS[label].accuracy or np.nan  # noqa: E731
     rows = []
-    for section, claim, numbers in CLAIMS:
+    for section, text, numbers in CLAIMS:
         here, there = (more - less for more, less in (numbers(ours), numbers(theirs)))
-        rows.append(Row(f"{section}: {claim}", np.array([here]), None if np.isnan(there) else there))
+        rows.append(Row(f"{section}: {text}", np.array([here]), None if np.isnan(there) else there))
     shown.compare(rows, "by how many percentage points each claim holds; below 0 it does not")
-    failed = [row.name for row in rows if row.ours[0] <= 0]
-    print(f"Of {len(rows)} claims {len(rows) - len(failed)} hold here. These do not:", *failed or ["none"], sep="\n- ")
+    for row in rows:
+        claim(row.name, row.ours[0] > 0)
 
 
 # --- rules -----------------------------------------------------------------------------------------------------------
