@@ -19,6 +19,14 @@ ResNet-18, trained on 500 images of small CIFAR-10 or of a subset of CIFAR-100, 
 32. 500 test images leave an accuracy uncertain by two percentage points. VGG-11, figures 5 and 6, needs 153 million
 multiplications an image, minutes an epoch: at `small` LeNet stands for it, too.
 
+What came out at `small`, of one run each: Table 2, to the unit; and robustness: over five decades of first rates BB's
+last accuracies lie 7.4 points apart, those of the other methods 16.6 (NAG) to 23.4 (Adam). NAG has the lowest training
+loss of LeNet. What did not: that BB is best, in so few epochs. On MNIST it is second, to AdaGrad, by 0.11 points, where
+the worst method has 97.6 %, not 98; LeNet, in the narrow window, ends 11 points below AdaGrad; on the subset of
+CIFAR-100 BB's accuracy is the highest, at 6.6 %, and its loss is not the lowest. Of BB's rates those of both epochs on
+MNIST fell out of the window, 37.5 % with LeNet and 25 % with WRN-10-1 on CIFAR-10, where the paper has one in 150.
+At `full` nothing was run.
+
 Not run: figures 9 and 10, ImageNet at 32 x 32 and 224 x 224 pixels, for which there is no data here: of these two nets
 Table 2 counts the parameters. Full CIFAR-100 only at `full`, from the user's own copy.
 """
@@ -31,7 +39,7 @@ from math import prod
 from typing import NamedTuple
 
 import numpy as np
-from experiment import Curve, Panel, Part, Row, Scale, Shown, main
+from experiment import Curve, Panel, Part, Row, Scale, Shown, claim, main
 
 from nets.models import MODELS
 from nets.options import Options
@@ -256,8 +264,8 @@ def judge(runs: dict[str, Runs], shown: Shown) -> None:
     least = min(value for method, value in spread.items() if method != "BB")
     rows.append(Row("Figure 2: BB depends less on its rate than any other method", np.array([least - spread["BB"]])))
     shown.compare(rows, "by how much each claim holds, in percentage points or units of the loss; below 0 it does not")
-    failed = [row.name for row in rows if not row.ours[0] > 0]
-    print(f"Of {len(rows)} claims {len(rows) - len(failed)} hold here. These do not:", *failed or ["none"], sep="\n- ")
+    for row in rows:
+        claim(row.name, row.ours[0] > 0)
 
 
 def table_2(shown: Shown) -> None:

@@ -41,7 +41,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from experiment import Curve, Panel, Part, Row, Scale, Shown, main
+from experiment import Curve, Panel, Part, Row, Scale, Shown, claim, main
 
 from nets.options import Options
 from nets.sweep import Trial
@@ -245,12 +245,12 @@ def judge(shown: Shown) -> None:
     ours: Accuracy = lambda label: 100 * float(np.nan_to_num(shown.best(label))[0])  # noqa: E731
     theirs: Accuracy = lambda label: SETTINGS[label].accuracy or np.nan  # noqa: E731
     rows = []
-    for section, claim, numbers in CLAIMS:
+    for section, text, numbers in CLAIMS:
         here, there = (more - less for more, less in (numbers(ours), numbers(theirs)))
-        rows.append(Row(f"{section}: {claim}", np.array([here]), None if np.isnan(there) else there))
+        rows.append(Row(f"{section}: {text}", np.array([here]), None if np.isnan(there) else there))
     shown.compare(rows, "by how many percentage points each claim holds; below 0 it does not")
-    failed = [row.name for row in rows if row.ours[0] <= 0]
-    print(f"Of {len(rows)} claims {len(rows) - len(failed)} hold here. These do not:", *failed or ["none"], sep="\n- ")
+    for row in rows:
+        claim(row.name, row.ours[0] > 0)
 
 
 # --- rules -----------------------------------------------------------------------------------------------------------
@@ -413,15 +413,35 @@ def drawn(what: str, label: str, theirs: dict[str, dict[str, list[float]]], epoc
     return [*ours, Curve(label, np.arange(len(y)), y, author=True)]
 
 
+def shared(labels: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """Return what settings have in common, for the title of their axes, and what sets each apart, for the legend."""
+    words = {
+        label: [*row[3:6], row.net, row.data, f"batch {row.batch}"] for label in labels for row in [SETTINGS[label]]
+    }
+    same = [len(set(column)) == 1 for column in zip(*words.values(), strict=True)]
+    if all(same):
+        return "", dict(zip(labels, labels, strict=True))
+    apart = {
+        label: ", ".join(word for word, common in zip(told, same, strict=True) if word and not common)
+        for label, told in words.items()
+    }
+    common = [word for word, common in zip(words[labels[0]], same, strict=True) if common and word not in ("", *USUAL)]
+    return ", ".join(common), apart
+
+
 def draw(views: Sequence[View], theirs: dict[str, dict[str, list[float]]], epochs: int, shown: Shown) -> None:
     """Draw a figure, the author's curves dotted."""
     shown.out.mkdir(parents=True, exist_ok=True)  # without runs nobody has made it
     panels = []
     for what, labels, until, log in views:
+        title, apart = shared(labels)
         curves = [curve for label in labels for curve in drawn(what, label, theirs, epochs, shown)]
-        near = [curve._replace(x=curve.x[curve.x <= until], y=curve.y[curve.x <= until]) for curve in curves]
+        near = [
+            curve._replace(label=apart[curve.label], x=curve.x[curve.x <= until], y=curve.y[curve.x <= until])
+            for curve in curves
+        ]
         ylabel = COLUMNS[what][-1] if what in COLUMNS else "rate"
-        panels.append(Panel("epoch of a hundred", ylabel, near, "y" if log else ""))
+        panels.append(Panel("epoch of a hundred", ylabel, near, "y" if log else "", title))
     shown.draw(panels)
 
 
