@@ -69,7 +69,11 @@ class Page(Directive):
                 row += nodes.inline("", indent, *indexed((match[1] if match else line).strip()))
                 if match and not here:
                     row["ids"].append(f"eq-{match[2]}")
-                    row += nodes.reference("", f"({match[2]})", refuri=f"#code-{match[2]}", classes=["tag"])
+                    number = f"({match[2]})"
+                    if match[2] in tags(self.module):
+                        row += nodes.reference("", number, refuri=f"#code-{match[2]}", classes=["tag"])
+                    else:
+                        row += nodes.inline("", number, classes=["tag"])
                 block += row
             return block
         return nodes.paragraph("", "", *self.linked(" ".join(text.split()), here))
@@ -108,6 +112,12 @@ class Page(Directive):
 def equations(module: ModuleType) -> set[str]:
     """Return the numbers of the equations that a module's docstring displays."""
     return {match[2] for line in (module.__doc__ or "").splitlines() if (match := DISPLAYED.match(line))}
+
+
+def tags(module: ModuleType) -> set[str]:
+    """Return the numbers of the equations that lines of a module's code say they compute."""
+    comments = re.findall(r"  # (.*)$", inspect.getsource(module), re.MULTILINE)
+    return {number for comment in comments for number in re.findall(r"\((\d+)\)", comment)}
 
 
 def indexed(text: str) -> Iterator[nodes.Node]:
