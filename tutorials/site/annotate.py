@@ -21,7 +21,10 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
-INDEX = re.compile(r"(?<!\w)([A-Za-zα-ωΣΠℓ])_(?:\{([^}]+)\}|([^\W_])(?![A-Za-z0-9_]))")
+INDEX = re.compile(  # behind a Greek letter a word, behind others one character, or what is in braces
+    r"(?<!\w)(?:(min|max|argmin|[Α-ωℓḀ-ỿ])_(?:\{([^}]+)\}|([A-Za-z0-9Α-ω]+))"
+    r"|([A-Za-z])_(?:\{([^}]+)\}|([A-Za-z0-9Α-ω])(?![A-Za-z0-9_])))"
+)
 NUMBER = re.compile(r"(?<![\w)])\((\d+)\)(?: of `(\w+)`)?|`([^`]+)`")
 DISPLAYED = re.compile(r"^(.*?)\s{2,}\((\d+)\)$")
 
@@ -124,8 +127,9 @@ def indexed(text: str) -> Iterator[nodes.Node]:
     """Yield the parts of a text: what stands behind α_ or x_{...} is an index."""
     at = 0
     for match in INDEX.finditer(text):
-        yield nodes.Text(text[at : match.end(1)])
-        yield nodes.subscript("", match[2] or match[3])
+        base, *indices = filter(None, match.groups())
+        yield nodes.Text(text[at : match.start()] + base)
+        yield nodes.subscript("", *indices)
         at = match.end()
     yield nodes.Text(text[at:])
 
