@@ -254,6 +254,7 @@ def test_step_k_of_a_random_rate_has_the_kth_number_of_the_seeds_stream():
     """Bit for bit what one generator draws in a row, 200 numbers from 3 seeds; other seeds, other numbers."""
     streams = [np.random.default_rng(seed).uniform(0.25, 2, 200).tolist() for seed in (0, 1, 12345)]
     assert [rates(Random(0.25, 2, seed), range(200)) for seed in (0, 1, 12345)] == streams
+    assert Random(0.25, 2, 1)(np.int64(7)) == Random(0.25, 2, 1)(7)
     assert all(0.25 <= rate < 2 for stream in streams for rate in stream)
     assert not set(streams[0]) & set(streams[1])
 

@@ -294,7 +294,7 @@ class Random(Schedule):
             raise ValueError(f"low must not exceed high, and seed be an integer >= 0, got {self!r}")
 
     def __call__(self, k):
-        stream = np.random.PCG64(self.seed).advance(k)
+        stream = np.random.PCG64(self.seed).advance(int(k))
         return float(np.random.Generator(stream).uniform(self.low, self.high))  # (13)
 
 
