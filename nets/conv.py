@@ -148,7 +148,7 @@ def max_pool2d(x: Tensor, size: int, stride: int, padding: int = 0) -> Tensor:
 
 
 def demand_pixels(size: int, padding: int) -> None:
-    """Raise ValueError if a window could lie on the border alone."""
+    """Raise ValueError if a border is wider than half a window of `size` pixels."""
     if 2 * padding > size:
         raise ValueError(f"padding must be at most {size // 2}, half of a window of {size} pixels, got {padding}")
 
