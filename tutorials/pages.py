@@ -26,6 +26,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 from PIL import Image, PngImagePlugin
+from threadpoolctl import threadpool_limits
 
 from nets import Layer
 from nets.data import Dataset, load
@@ -38,6 +39,7 @@ QUICK = os.environ.get("QUICK") == "1"
 FIGURES = Path(os.environ.get("REFOPT_FIGURES") or ROOT / "build" / "figures")
 BLUE, ORANGE, GREEN, PINK, BLACK = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000"
 
+threadpool_limits(1, "blas")  # matrices here are so small that threads cost more than they bring
 plt.style.use(Path(__file__).with_name("book.mplstyle"))
 if QUICK:
     plt.rcParams.update({"savefig.dpi": 40, "figure.constrained_layout.use": False})
