@@ -61,8 +61,8 @@ from refopt.oracle import Wrapper
 #
 # $$ \mathrm{P}\left(|a - p| \ge \varepsilon\right) \le 2 e^{-2 n \varepsilon^2}. $$
 #
-# *Of $m$ such nets, on the same images or not, all have $|a - p| < \varepsilon$ with probability $1 - \delta$ or more, if
-# $\varepsilon^2 = \ln(2m/\delta) / (2n)$.* For one net and $\delta = 5\,\%$ that is 1.4 percentage points of 10,000
+# *Of $m$ such nets, on the same images or not, all have $|a - p| < \varepsilon$ with probability $1 - \delta$ or more,
+# if $\varepsilon^2 = \ln(2m/\delta) / (2n)$.* For one net and $\delta = 5\,\%$ that is 1.4 percentage points of 10,000
 # images, 6.1 of 500. And the net must not have seen the images: choosing a rate by them is seeing them.
 #
 # That is the noise of the images. Another seed is another net.
@@ -319,9 +319,8 @@ for section, claim, numbers in scripts["sasse"].CLAIMS:
     margin = sasse_margin(numbers, printed)
     moved = [sasse_margin(numbers, printed | {label: value + 1e-6}) for label, value in printed.items()]
     if not np.isnan(margin):
-        margins.append(
-            (f"{section}: {claim}", margin, round(np.abs(np.array(moved) - margin).sum() / 1e-6), len(printed))
-        )
+        parts = round(np.abs(np.array(moved) - margin).sum() / 1e-6)
+        margins.append((f"{section}: {claim}", margin, parts, 100 * len(printed)))
 table_1 = scripts["berrada"].TABLE_1
 for (data, *_, before), (_, *_, after) in zip(table_1[::2], table_1[1::2], strict=True):
     margins.append((f"Berrada et al.: momentum and the bound help on {data}", after - before, 2, 200 * len(table_1)))
