@@ -1,5 +1,7 @@
 """What the README shows is run as it stands."""
 
+import ast
+import inspect
 import os
 import re
 import shlex
@@ -15,7 +17,7 @@ import pytest
 from PIL import Image
 
 from nets import MODELS, cli
-from refopt import RULES, SCHEDULES
+from refopt import RULES, SCHEDULES, Oracle, Rule
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -47,6 +49,18 @@ def test_the_python_examples_run_and_get_where_they_should(capsys):
     assert gaps[-1] < 1e-3
     assert float(far) < 1e-2
     assert [line.partition("[")[0].strip() for line in (adam, sps)] == ["Adam, lr 0.001", "SPS"]
+
+
+def test_the_contract_that_is_shown_is_the_one_that_is_kept():
+    (shown,) = [block for block in blocks("python") if "class Oracle:" in block]
+    for each in ast.parse(shown).body:
+        kind = {"Rule": Rule, "Oracle": Oracle}[each.name]
+        for part in each.body:
+            if isinstance(part, ast.FunctionDef):
+                there = [name for name in inspect.signature(getattr(kind, part.name)).parameters if name != "out"]
+                assert [arg.arg for arg in part.args.args] == there
+            else:
+                assert hasattr(kind, part.value.id)
 
 
 # --- the rule that is added ------------------------------------------------------------------------------------------
