@@ -216,7 +216,7 @@ king.set(title="King", xlabel="step $t$", ylabel=r"step size on $x^2/2+s$", ylim
 king.legend()
 
 quadratic = PROBLEMS["quadratic"]()
-effective = np.geomspace(0.02, 30, pick(50, 12)) / quadratic.L
+effective = np.geomspace(0.02, 30, pick(50, 6)) / quadratic.L
 left_of = {}
 for mu, name, mark in ((0.0, r"$\mu=0$", "."), (0.9, r"$\mu=0.9$", "x")):
     capped_by = [ALIG(eta_max=eta * (1 - mu), mu=mu, delta=0.0) for eta in effective]
@@ -269,7 +269,7 @@ secant.set(title="Sasse: secant", xlabel="step $t$", ylabel="$x_t$ on $2x^2$")
 secant.legend()
 
 L, mu, n = quadratic.L, quadratic.mu, 50
-lam, heights = np.linspace(mu, L, 400), np.geomspace(0.5, 16, pick(80, 40)) / L
+lam, heights = np.linspace(mu, L, 400), np.geomspace(0.5, 16, pick(80, 16)) / L
 per_step = []
 for high in heights:
     triangle = np.array([Cycle(0.001 / L, high, n)(j) for j in range(n)])
@@ -358,7 +358,7 @@ assert min(margin for _, margin, _, _ in margins[-2:]) >= 6, "the 6 and 8 points
 # more in secret; the search is counted, too.
 
 # %%
-epochs, seeds, searches = pick(8, 2), pick(12, 3), pick(3, 1)
+epochs, seeds, searches = pick(8, 2), pick(12, 2), pick(3, 1)
 steps = 45 * epochs
 cycle = GradientDescent(Cycle(0.001, 1.0, steps / 4))
 
