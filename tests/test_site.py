@@ -78,6 +78,17 @@ def check_equations(site):
         assert {f"#eq-{number}", f"#code-{number}"} <= page.links
 
 
+def check_the_walk(site):
+    """From a chapter to the line of the rule it shows, its derivation, its theorem's test, and back to the chapter."""
+    read = pages(site)
+    chapter, rule = "chapters/05_learning_the_step.html", "rules/trainable_rate.html"
+    assert "rules/index.html" in read["index.html"].links
+    assert "trainable_rate.html" in read["rules/index.html"].links
+    assert {"../tests/test_trainable_rate.html", f"../{chapter}", "#eq-7", "#code-7"} <= read[rule].links
+    shown = {link.partition("#line-")[0] for link in read[chapter].links if "#line-" in link}
+    assert shown == {"../rules/hypergradient.html", f"../{rule}"}
+
+
 def browse(url, *options):
     """Return the page as a browser has it after its scripts have run, and what it wrote to its console."""
     command = ["chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", *options]
@@ -109,5 +120,6 @@ def test_the_book_is_built_and_works_in_a_browser(tmp_path):
     assert done.returncode == 0, done.stderr
     check_links(site)
     check_equations(site)
+    check_the_walk(site)
     with served(site) as address:
         check_in_a_browser(site, address)

@@ -235,7 +235,7 @@ assert np.array_equal(three[1], three[2])
 # bring the iterate nearer to $x^*$, although $f$ itself goes up again and again.
 
 # %%
-steps = 400
+steps = pick(400, 200)
 fig, panels = plt.subplots(1, 3, figsize=(7.4, 3.5), width_ratios=(1, 1, 1))
 for name, ax in zip(("svm-l1", "logistic"), panels[:2], strict=True):
     problem = PROBLEMS[name]()

@@ -163,7 +163,7 @@ def draw(frame):
 
 
 caption = "A cycle of rates shakes the iterate out of a sharp minimum into a wide one."
-animate(fig, draw, pick(41, 3), "08-escape", caption, fps=4)
+animate(fig, draw, pick(41, 2), "08-escape", caption, fps=4)
 plt.close(fig)
 
 # %% [markdown]

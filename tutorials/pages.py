@@ -13,6 +13,7 @@ import inspect
 import os
 from collections.abc import Callable, Mapping
 from functools import cache
+from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from textwrap import dedent
@@ -26,6 +27,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 from PIL import Image, PngImagePlugin
+from threadpoolctl import threadpool_limits
 
 from nets import Layer
 from nets.data import Dataset, load
@@ -38,6 +40,7 @@ QUICK = os.environ.get("QUICK") == "1"
 FIGURES = Path(os.environ.get("REFOPT_FIGURES") or ROOT / "build" / "figures")
 BLUE, ORANGE, GREEN, PINK, BLACK = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000"
 
+threadpool_limits(1, "blas")  # matrices here are so small that threads cost more than they bring
 plt.style.use(Path(__file__).with_name("book.mplstyle"))
 if QUICK:
     plt.rcParams.update({"savefig.dpi": 40, "figure.constrained_layout.use": False})
@@ -169,9 +172,11 @@ def train(
 
 
 def save(fig: Figure, name: str, caption: str) -> None:
-    """Write a picture as <name>.png, its caption inside as the file's Description."""
+    """Write a picture as <name>.png, of 128 colours, its caption inside as the file's Description."""
     FIGURES.mkdir(parents=True, exist_ok=True)
-    fig.savefig(FIGURES / f"{name}.png", metadata={"Description": caption})
+    drawn = BytesIO()
+    fig.savefig(drawn)
+    captioned(Image.open(drawn), FIGURES / f"{name}.png", caption)
     print(f"[figure {name}: {caption}]")
 
 
@@ -184,10 +189,15 @@ def animate(fig: Figure, draw: Callable[[int], Any], frames: int, name: str, cap
     )
     with Image.open(path) as moving:
         moving.seek(moving.n_frames - 1)
-        note = PngImagePlugin.PngInfo()
-        note.add_text("Description", caption)
-        moving.convert("RGB").save(path.with_suffix(".png"), pnginfo=note)
+        captioned(moving, path.with_suffix(".png"), caption)
     print(f"[figure {name}, moving: {caption}]")
+
+
+def captioned(picture: Image.Image, path: Path, caption: str) -> None:
+    """Write a picture as a PNG with a palette: a third of the size, and nobody sees it."""
+    note = PngImagePlugin.PngInfo()
+    note.add_text("Description", caption)
+    picture.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, pnginfo=note, optimize=not QUICK)
 
 
 def contours(ax: Axes, problem: Any, x: tuple[float, float], y: tuple[float, float], levels: int = 12) -> None:

@@ -9,6 +9,7 @@ rest. Nothing is loaded from the network, now or by a reader's browser.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ import refopt.rules
 SITE = Path(__file__).resolve().parent
 TUTORIALS = SITE.parent
 ROOT = TUTORIALS.parent
+FENCE = "`" * 4
 API = {
     "refopt": ["arrays", "oracle", "wrappers", "rule", "descend", "scipy_method", "sets", "problems", "convex",
                "linear_models", "nonsmooth", "nonconvex", "libsvm", "fetch"],
@@ -68,21 +70,41 @@ def run(command: list, environment: dict[str, str]) -> None:
 
 
 def write_pages(source: Path, chapters: list[str]) -> None:
-    """Write the pages of rules, findings and API, and the tables of contents."""
+    """Write the pages of rules, their tests, findings and API, and the tables of contents."""
     files = dict.fromkeys(kind.__module__.rpartition(".")[2] for kind in refopt.RULES)  # in reading order
     rules = ["gradient", "schedules", *(name for name in files if name != "gradient")]
     page(source / "rules" / "index.md", "The rules", table() + toctree(rules))
     for name in rules:
-        page(source / "rules" / f"{name}.md", f"{name}.py", directive("rule", f"refopt.rules.{name}"))
+        page(source / "rules" / f"{name}.md", f"{name}.py", ways(name) + directive("rule", f"refopt.rules.{name}"))
+    tests = sorted({test for name in rules for test in leads(name, "tests")})
+    page(source / "tests" / "index.md", "What holds the rules to their theorems", toctree(tests))
+    for test in tests:
+        body = f"{FENCE}python\n{(ROOT / 'tests' / test).with_suffix('.py').read_text()}{FENCE}\n"
+        page(source / "tests" / f"{test}.md", f"{test}.py", body)
     findings = "".join(f"\n## {name}\n\n{directive('differs', f'refopt.rules.{name}')}" for name in rules)
     page(source / "findings.md", "Where the papers and the authors' code differ", findings)
     modules = [f"{package}.{name}" for package, names in API.items() for name in names]
     page(source / "api" / "index.md", "The library", toctree(modules))
     for module in modules:
         page(source / "api" / f"{module}.md", module, directive("members", module))
-    contents = toctree([f"chapters/{name}" for name in chapters]) + toctree(["rules/index", "findings", "api/index"])
+    contents = toctree([f"chapters/{name}" for name in chapters]) + toctree(
+        ["rules/index", "findings", "tests/index", "api/index"]
+    )
     with (source / "index.md").open("a") as index:
         index.write(contents)
+
+
+def leads(name: str, folder: str) -> list[str]:
+    """Return the files of a folder, tests or tutorials, to which the README's table leads from a rule file."""
+    (row,) = re.findall(rf"^\| \[`{name}`\].*$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    return re.findall(rf"\({folder}/(\w+)\.py\)", row)
+
+
+def ways(name: str) -> str:
+    """Return a line of links from a rule file's page: to the chapters that show it, and to its tests."""
+    chapters = [f"[chapter {int(file[:2])}](../chapters/{file}.md)" for file in leads(name, "tutorials")]
+    tests = [f"[{file}](../tests/{file}.md)" for file in leads(name, "tests")]
+    return f"At work in {', '.join(chapters)}; held to its theorems by {', '.join(tests)}.\n\n"
 
 
 def table() -> str:

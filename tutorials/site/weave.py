@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import Any
 
 FENCE = "`" * 4
+RULE = re.compile(r"refopt/rules/(\w+)\.py, line (\d+)")  # a place in a file that has a page of its own
 
 
 def cells(chapter: Path) -> Iterator[tuple[bool, int, str]]:
@@ -67,7 +68,7 @@ class Notes(io.StringIO):
             self.seek(0)
             self.truncate()
             for place, body in zip(listings[1::2], listings[2::2], strict=True):
-                self.block("python", body, place)
+                self.block("python", body, RULE.sub(r'<a href="../rules/\1.html#line-\2">\g<0></a>', place))
 
         def drawn(draw: Any, suffix: str, name: str, caption: str) -> None:
             self.flush_text()
