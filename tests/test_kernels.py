@@ -253,17 +253,16 @@ def dot_of_a_block(a, b):
 @every_rule
 def test_a_rule_by_kernels_moves_as_here_bit_for_bit(kind, monkeypatch):
     """A formula is one kernel of the same operations, and a number in it an argument, cast to float32 as NumPy does."""
-    if kind.__name__ in WAITS:
-        return
-    with strict.watch(float64=False) as seen:
+    waits = kind.__name__ in WAITS
+    with strict.watch(may_wait=waits, float64=False) as seen:
         there = list(device_run(kind, family().to(strict, np.float32), batches, strict.read))
     plain_dot = dot
     for name, module in list(sys.modules.items()):
         if name.startswith("refopt.") and getattr(module, "dot", None) is plain_dot:
             monkeypatch.setattr(module, "dot", dot_of_a_block)
     assert there == list(device_run(kind, family().to(np, np.float32), batches, np.asarray))
-    assert not seen.waits
-    assert sum(seen.launches.values()) / len(there) <= 45, "with those of two answers of the oracle, 8 each"
+    assert bool(seen.waits) == waits
+    assert waits or sum(seen.launches.values()) / len(there) <= 45, "with those of two answers of the oracle, 8 each"
 
 
 @settings(max_examples=30)
