@@ -160,22 +160,20 @@ def oracle(name, xp, dtype, engine, batch=8):
 
 
 def nets(xp):
-    """One answer each, on eight images."""
-    for dtype, most in ((np.float32, 2e-3), (np.float64, 1e-9)):
+    """One answer each, on eight images; in float32 a ReLU may fall on the other side of its kink, which g notices."""
+    for dtype, most, kinks in ((np.float32, 1e-4, 2e-2), (np.float64, 1e-11, 1e-9)):
         for name in NETS:
             net, x = oracle(name, np, dtype, None)
             f, g = net(x)
             for form, engine in (("kernels", GpuEngine()), ("plain text", None)):
                 there, x2 = oracle(name, xp, dtype, engine)
                 f2, g2 = there(x2)
-                gap = max(error(f, f2), float(np.abs(to_host(g2) - g).max() / np.abs(g).max()))
-                gap = max(
-                    gap,
-                    *(error(a, b) for a, b in zip(net.buffers().values(), there.buffers().values(), strict=True)),
-                    0,
-                )
-                yield Row("nets", f"{name} by {form}, {np.dtype(dtype).name}: f, g, statistics", gap, "",
-                          gap <= most, f"<= {most}")  # fmt: skip
+                what = f"{name} by {form}, {np.dtype(dtype).name}"
+                pairs = zip((f, *net.buffers().values()), (f2, *there.buffers().values()), strict=True)
+                gap = max(error(a, b) for a, b in pairs)
+                yield Row("nets", f"{what}: f and statistics", gap, "", gap <= most, f"<= {most}")
+                gap = error(g / np.abs(g).max(), g2 / float(np.abs(g).max()))
+                yield Row("nets", f"{what}: g", gap, "", gap <= kinks, f"<= {kinks}")
 
 
 def determinism(xp):

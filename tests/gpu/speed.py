@@ -84,8 +84,9 @@ def kernels(xp):
             yield Row("kernels", f"{name}: {form}, with backward", both_ms, "ms")
     N, H, W, _ = IMAGES
     columns, pixels = xp.empty((N * H * W, 9 * C), np.float32), (*IMAGES, H, W, 3, 3, 1, 1)
-    for name, whole, arrays in (("im2col", columns, (x, columns)), ("col2im", x, (columns, xp.empty_like(x)))):
-        ms, _ = times(lambda a=(name, whole, C, *arrays, *pixels): per_channel(WINDOWS, *a), ahead=ahead)
+    for name, arrays in (("im2col", (x, columns)), ("col2im", (columns, xp.empty_like(x)))):
+        arguments = WINDOWS, name, x.dtype, N * H * W, C, *arrays, *pixels
+        ms, _ = times(lambda arguments=arguments: per_channel(*arguments), ahead=ahead)
         yield Row("kernels", f"{name} alone", (columns.nbytes + x.nbytes) / ms / 1e6, "GB/s")
     y = xp.empty((N * H * W, C), np.float32)
     for precision in PRECISIONS:
