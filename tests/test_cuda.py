@@ -101,6 +101,19 @@ def test_a_slip_in_a_kernel_is_found_with_its_line():
         build(source.replace("sums[threadIdx.x] = mine;", "sums[threadIdx.x] = min_e;"), (), "sm_90")
 
 
+def test_the_precision_of_products_comes_back_whatever_happens():
+    """Of full precision: TF32 asks for a device."""
+    from cupy import _core
+    from cupy._core import _routines_linalg as kinds
+
+    before = _core.get_compute_type(np.float32)
+    with gpu.products(False):
+        assert _core.get_compute_type(np.float32) == kinds.COMPUTE_TYPE_FP32 != before
+    with pytest.raises(ZeroDivisionError), gpu.products(False):
+        _ = 1 / 0
+    assert _core.get_compute_type(np.float32) == before
+
+
 # --- the probe -------------------------------------------------------------------------------------------------------
 
 ASK = """
