@@ -122,6 +122,7 @@ def kernel(source, name):
     """Return a kernel as `refopt.gpu.kernel` does."""
 
     def run(grid, block, arguments):
+        assert min(*grid, *block) > 0, "a grid of no blocks"
         strict.now().launches[name.partition("<")[0]] += 1
         held, pointers = [], []
         for argument in arguments:

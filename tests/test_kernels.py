@@ -189,6 +189,18 @@ def test_a_gradient_can_be_asked_for_twice():
     assert all(np.array_equal(a, strict.read(leaf.grad)) for a, leaf in zip(once, leaves, strict=True))
 
 
+def test_nothing_is_launched_for_nothing():
+    """A grid of no blocks is an error on a GPU."""
+    none = strict.asarray(np.zeros((0, 4), np.float32))
+    with pytest.raises(ValueError, match="N at least 1"):
+        ENGINE.softmax_cross_entropy(Tensor(none), strict.asarray(np.zeros(0, int)))
+    for op in (lambda x: ENGINE.max_pool2d(x, 2, 2), lambda x: ENGINE.conv2d(x, Tensor(none.reshape(0, 1, 1, 4)))):
+        with pytest.raises(ValueError, match="need images"):
+            op(Tensor(none.reshape(0, 2, 2, 1)))
+    assert strict.read(arrays.dot(none.ravel(), none.ravel())) == 0
+    assert elementwise(lambda x: 2 * x)(none.ravel()).shape == (0,)
+
+
 def test_arrays_of_different_precision_are_refused():
     x, w = (strict.asarray(np.ones((1, 2, 2, 2), dtype)) for dtype in (np.float32, np.float64))
     with pytest.raises(ValueError, match=r"arrays of float32, or of float64, got \['float32', 'float64'\]"):

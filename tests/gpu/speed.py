@@ -24,7 +24,7 @@ from refopt.arrays import to_host
 
 from .rows import Row, times
 
-STEPS = {"lenet": 128, "vgg11": 128, "resnet18": 128}  # nets and their mini-batches
+STEPS = {"resnet18": 128, "vgg11": 128, "lenet": 128}  # nets and their mini-batches
 MODEL = "resnet18"  # on which rules are timed
 COPIED, SIDE = 1 << 28, 8192  # elements, and the side of a matrix, of the ceilings
 IMAGES = (128, 32, 32, 64)  # of the first stage of ResNet-18
