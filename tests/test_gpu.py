@@ -12,7 +12,7 @@ import pytest
 import shim
 import strict
 from gpu import __main__ as proof
-from gpu import conformance, rows, speed
+from gpu import conformance, rows, speed, steps
 from gpu.rows import Row
 from test_contract import WAITS
 
@@ -71,13 +71,15 @@ def xp(monkeypatch):
     monkeypatch.setattr(gpu, "has_kernels", lambda xp: xp is strict)
     monkeypatch.setattr(gpu, "MOST_BLOCKS", 3)
     monkeypatch.setattr(gpu, "products", lambda tf32: contextlib.nullcontext())
-    monkeypatch.setattr(speed, "has_torch", lambda: False)
-    monkeypatch.setattr(speed, "times", lambda work, rounds=20, warm=3, ahead=None: rows.times(work, 2, 1, ahead))
+    monkeypatch.setattr(steps, "has_torch", lambda: False)
+    for module in speed, steps:
+        monkeypatch.setattr(module, "times", lambda work, rounds=20, warm=3, ahead=None: rows.times(work, 2, 1, ahead))
     monkeypatch.setattr(speed, "COPIED", 1 << 10)
-    monkeypatch.setattr(speed, "SIDE", 16)
+    monkeypatch.setattr(rows, "SIDE", 16)
     monkeypatch.setattr(speed, "IMAGES", (1, 4, 4, 4))
-    monkeypatch.setattr(speed, "STEPS", {"lenet": 2})
+    monkeypatch.setattr(steps, "STEPS", {"lenet": 2})
     monkeypatch.setattr(speed, "MODEL", "lenet")
+    monkeypatch.setattr(speed, "BATCH", 2)
     monkeypatch.setattr(conformance, "NETS", ("mlp", "lenet"))
     monkeypatch.setattr(conformance, "TWICE", ("lenet", 4))
     monkeypatch.delenv("REFOPT_DATA", raising=False)
@@ -106,13 +108,13 @@ def test_training_steps_beside_those_of_pytorch(xp, monkeypatch):
     """On a CPU PyTorch counts no launches, and has no memory of a GPU."""
     import torch
 
-    monkeypatch.setattr(speed, "has_torch", lambda: True)
-    monkeypatch.setattr(speed, "DEVICE", "cpu")
-    monkeypatch.setattr(speed, "launches", lambda work: 1)
+    monkeypatch.setattr(steps, "has_torch", lambda: True)
+    monkeypatch.setattr(steps, "DEVICE", "cpu")
+    monkeypatch.setattr(steps, "launches", lambda work: 1)
     for name in ("empty_cache", "reset_peak_memory_stats"):
         monkeypatch.setattr(torch.cuda, name, lambda: None)
     monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda: 1)
-    found = list(speed.steps(xp))
+    found = list(steps.steps(xp))
     assert [row.line() for row in found if row.ok is False] == []
     assert sum("first losses" in row.what for row in found) == 4
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from refopt import array_module
 
-from . import conformance, speed
+from . import conformance, speed, steps
 from .rows import Row
 
 HERE = Path(__file__).parent
@@ -29,7 +29,7 @@ SECONDS = 460  # for all sections; and one has at most
 LONGEST = 150
 SECTIONS = {  # what later ones rest on first, what takes longest to compile last
     "formulas": conformance.formulas, "operations": conformance.operations, "determinism": conformance.determinism,
-    "ceilings": speed.ceilings, "kernels": speed.kernels, "steps": speed.steps, "rates": speed.rates,
+    "ceilings": speed.ceilings, "kernels": speed.kernels, "steps": steps.steps, "rates": speed.rates,
     "nets": conformance.nets, "epoch": speed.epoch, "problems": conformance.problems, "rules": conformance.rules,
 }  # fmt: skip
 
@@ -38,7 +38,7 @@ def machine(xp):
     """The GPU's name, and all versions in a line."""
     versions = {"Python": platform.python_version(), "NumPy": np.__version__, "CuPy": xp.__version__,
                 "CUDA": xp.cuda.runtime.runtimeGetVersion(), "driver": xp.cuda.runtime.driverGetVersion()}  # fmt: skip
-    if speed.has_torch():
+    if steps.has_torch():
         import torch
 
         versions |= {"PyTorch": torch.__version__, "cuDNN": torch.backends.cudnn.version()}

@@ -4,6 +4,11 @@ import statistics
 import time
 from dataclasses import dataclass
 
+import numpy as np
+
+PRECISIONS = ("fp32", "tf32")
+SIDE = 8192  # of a matrix that takes a while to multiply
+
 
 @dataclass
 class Row:
@@ -46,3 +51,10 @@ def times(work, rounds=20, warm=3, ahead=None):
         end.synchronize()
         device.append(cupy.cuda.get_elapsed_time(start, end))
     return statistics.median(device), statistics.median(host)
+
+
+def busy(xp):
+    """Return what keeps the device busy while the host asks for more: 20 ms of an H100."""
+    a = xp.ones((SIDE, SIDE), np.float32)
+    out = xp.empty_like(a)
+    return lambda: xp.matmul(a, a, out=out)

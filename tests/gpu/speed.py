@@ -1,11 +1,5 @@
-"""How fast on a GPU: what the machine can do, each kernel, whole training steps beside PyTorch's, the cost of rules.
+"""How fast on a GPU: what the machine can do, each kernel, the cost of rules, a whole epoch. Times are medians."""
 
-Times are medians; ours and PyTorch's in the same process, on the same stream, on the same batch from the same weights:
-a step as it is, with what the device waits for the host; what the host spends on asking for it; and what the device
-spends on it when the host is ahead.
-"""
-
-import math
 import tempfile
 import time
 from itertools import islice
@@ -19,18 +13,15 @@ from nets.kernels import WINDOWS
 from nets.models import MODELS
 from nets.oracle import NetOracle
 from nets.tensor import Tensor
-from refopt import ALIG, BB1, NTLR, Adam, AdaSecant, GradientDescent, Oracle, Recorded, Shuffled, SPSMax, descend, gpu
-from refopt.arrays import to_host
+from refopt import ALIG, BB1, NTLR, Adam, AdaSecant, GradientDescent, Oracle, Shuffled, SPSMax, descend, gpu
 
-from .rows import Row, times
+from . import rows
+from .rows import PRECISIONS, Row, busy, times
+from .steps import ours
 
-STEPS = {"resnet18": 128, "vgg11": 128, "lenet": 128}  # nets and their mini-batches
-MODEL = "resnet18"  # on which rules are timed
-COPIED, SIDE = 1 << 28, 8192  # elements, and the side of a matrix, of the ceilings
+MODEL, BATCH = "resnet18", 128  # on which rules are timed
+COPIED = 1 << 28  # elements
 IMAGES = (128, 32, 32, 64)  # of the first stage of ResNet-18
-LR = 0.01
-PRECISIONS = ("fp32", "tf32")
-DEVICE = "cuda"  # of PyTorch
 
 
 def ceilings(xp):
@@ -38,19 +29,13 @@ def ceilings(xp):
     other = xp.empty_like(big)
     ms, _ = times(lambda: xp.copyto(other, big))
     yield Row("ceilings", f"copy of {big.nbytes >> 20} MiB, read and written", 2 * big.nbytes / ms / 1e6, "GB/s")
-    a = xp.asarray(np.random.default_rng(0).standard_normal((SIDE, SIDE), np.float32))
+    side = rows.SIDE
+    a = xp.asarray(np.random.default_rng(0).standard_normal((side, side), np.float32))
     c = xp.empty_like(a)
     for precision in PRECISIONS:
         with gpu.products(precision == "tf32"):
             ms, _ = times(lambda: xp.matmul(a, a, out=c), rounds=5)
-        yield Row("ceilings", f"product of {SIDE} x {SIDE}, {precision}", 2 * SIDE**3 / ms / 1e9, "TFLOP/s")
-
-
-def busy(xp):
-    """Return what keeps the device busy while the host asks for more: 20 ms of an H100."""
-    a = xp.ones((SIDE, SIDE), np.float32)
-    out = xp.empty_like(a)
-    return lambda: xp.matmul(a, a, out=out)
+        yield Row("ceilings", f"product of {side} x {side}, {precision}", 2 * side**3 / ms / 1e9, "TFLOP/s")
 
 
 def passes(op, xp, *arrays):
@@ -95,135 +80,6 @@ def kernels(xp):
         yield Row("kernels", f"its product, {precision}", ms, "ms")
 
 
-# --- training steps --------------------------------------------------------------------------------------------------
-
-
-def batch_of(n):
-    rng = np.random.default_rng(0)
-    return rng.standard_normal((n, 32, 32, 3), dtype=np.float32), rng.integers(0, 10, n)
-
-
-def ours(xp, name, n, precision, folder):
-    """Our training steps as a generator; the weights it starts from lie in the folder."""
-    net = NetOracle(MODELS[name]((32, 32, 3), 10), *batch_of(n), Recorded(np.arange(n)[None], 1000), xp=xp,
-                    engine=GpuEngine(precision))  # fmt: skip
-    x = net.layout.initial(0, xp=xp)
-    net.layout.save(folder / f"{name}.npz", x)
-    return net, descend(GradientDescent(LR), net, x)
-
-
-def theirs(name, n, precision, layout, folder):
-    """PyTorch's training step, eager: returns a function that takes one and returns the loss there."""
-    import torch
-
-    from tests.bench.steps import torch_net
-
-    torch.backends.cudnn.benchmark = True
-    torch.backends.cudnn.allow_tf32 = precision == "tf32"
-    torch.backends.cuda.matmul.allow_tf32 = False
-    form = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}[layout]
-    net = torch_net(name, folder / f"{name}.npz").to(DEVICE).to(memory_format=form)
-    images, labels = batch_of(n)
-    x = torch.from_numpy(images.transpose(0, 3, 1, 2).copy()).to(DEVICE).to(memory_format=form)
-    t, optimizer = torch.from_numpy(labels).to(DEVICE), torch.optim.SGD(net.parameters(), lr=LR)
-
-    def step():
-        optimizer.zero_grad()
-        loss = torch.nn.functional.cross_entropy(net(x), t)
-        loss.backward()
-        optimizer.step()
-        return loss.detach()
-
-    return step
-
-
-def has_torch():
-    """Whether there is a PyTorch that sees the GPU."""
-    try:
-        import torch
-    except (ImportError, OSError):  # OSError: its libraries and those that are loaded already do not go together
-        return False
-    return torch.cuda.is_available()
-
-
-def steps(xp):
-    with tempfile.TemporaryDirectory() as folder:
-        for name, n in STEPS.items():
-            for precision in PRECISIONS:
-                what = f"{name}, batch {n}, {precision}"
-                xp.get_default_memory_pool().free_all_blocks()
-                ms, first = yield from our_steps(xp, what, *ours(xp, name, n, precision, Path(folder)))
-                if not has_torch():
-                    yield Row("steps", f"{what}: PyTorch", "not installed")
-                    continue
-                best = math.inf
-                for layout in ("NCHW", "channels_last"):
-                    step = theirs(name, n, precision, layout, Path(folder))
-                    best = min(best, (yield from their_steps(xp, f"{what}: PyTorch, {layout}", step, first)))
-                asked = (ms <= 1.3 * best, "<= 1.3") if name == "resnet18" else ()
-                yield Row("steps", f"{what}: ours / PyTorch's better", ms / best, "", *asked)
-
-
-def our_steps(xp, what, net, run):
-    """Yield the rows of our training step; return its milliseconds, and the first three losses."""
-    import cupyx
-
-    first = [float(to_host(next(run).f)) for _ in range(3)]
-    waited = "none"
-    with cupyx.allow_synchronize(False):
-        try:
-            next(run)
-        except RuntimeError as wait:  # it ends the run: another one
-            waited, run = str(wait), descend(GradientDescent(LR), net, net.layout.initial(0, xp=xp))
-    yield Row("steps", f"{what}: waits in a step", waited, "", waited == "none", "none")
-    ms, host = times(lambda: next(run), rounds=30)
-    yield Row("steps", f"{what}: ours", ms, "ms")
-    yield Row("steps", f"{what}: ours, host", host, "ms")
-    yield Row("steps", f"{what}: ours, launches", launches(lambda: next(run)))
-    yield Row("steps", f"{what}: ours, peak memory", xp.get_default_memory_pool().total_bytes() / 1e9, "GB")
-    yield Row("steps", f"{what}: ours, device", times(lambda: next(run), ahead=busy(xp))[0], "ms")
-    return ms, first
-
-
-def their_steps(xp, what, step, first):
-    """Yield the rows of PyTorch's training step; return its milliseconds."""
-    import torch
-
-    torch.cuda.empty_cache()
-    torch.cuda.reset_peak_memory_stats()
-    losses = [float(step()) for _ in range(3)]
-    close = bool(np.allclose(first, losses, rtol=0.01))
-    yield Row("steps", f"{what}: first losses", rounded(losses), "", close, f"ours, {rounded(first)}, to 1 %")
-    ms, host = times(step, rounds=30)
-    yield Row("steps", what, ms, "ms")
-    yield Row("steps", f"{what}, host", host, "ms")
-    yield Row("steps", f"{what}, device", times(step, ahead=busy(xp))[0], "ms")
-    yield Row("steps", f"{what}, launches", launches(step))
-    yield Row("steps", f"{what}, peak memory", torch.cuda.max_memory_reserved() / 1e9, "GB")
-    return ms
-
-
-def rounded(losses):
-    return ", ".join(f"{loss:.4f}" for loss in losses)
-
-
-def launches(work):
-    """How many kernels, copies and fills a call starts, by PyTorch's profiler, which sees them all."""
-    if not has_torch():
-        return "not counted"
-    from torch.autograd import DeviceType
-    from torch.cuda import synchronize
-    from torch.profiler import ProfilerActivity, profile
-
-    with profile(activities=[ProfilerActivity.CUDA]) as seen:
-        work()
-        synchronize()
-    return sum(event.device_type == DeviceType.CUDA for event in seen.events())
-
-
-# --- rules, and all together -----------------------------------------------------------------------------------------
-
-
 class Ready(Oracle):
     """Two gradients and losses in turn, ready-made: what is timed is the rule, and the loop around it."""
 
@@ -251,7 +107,7 @@ class Ready(Oracle):
 def rates(xp):
     """The cost of a rule's step and the loop around it, as a share of ResNet-18's training step in fp32."""
     with tempfile.TemporaryDirectory() as folder:
-        net, run = ours(xp, MODEL, STEPS[MODEL], "fp32", Path(folder))
+        net, run = ours(xp, MODEL, BATCH, "fp32", Path(folder))
     whole, _ = times(lambda: next(run), rounds=20)
     oracle, x, ahead = Ready(net.layout, xp), net.layout.initial(0, xp=xp), busy(xp)
     for rule in (GradientDescent(1e-6), Adam(1e-6), SPSMax(), ALIG(eta_max=1e-6), BB1(), NTLR(), AdaSecant()):
