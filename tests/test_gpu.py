@@ -16,6 +16,7 @@ from gpu import conformance, rows, speed, steps
 from gpu.rows import Row
 from test_contract import WAITS
 
+from nets.models import MODELS
 from refopt import gpu
 from refopt.arrays import gpu_problem
 
@@ -77,7 +78,8 @@ def xp(monkeypatch):
     monkeypatch.setattr(speed, "COPIED", 1 << 10)
     monkeypatch.setattr(rows, "SIDE", 16)
     monkeypatch.setattr(speed, "IMAGES", (1, 4, 4, 4))
-    monkeypatch.setattr(steps, "STEPS", {"lenet": 2})
+    monkeypatch.setattr(steps, "BATCH", 2)
+    monkeypatch.setattr(steps, "MODELS", dict.fromkeys(steps.NETS, MODELS["lenet"]))
     monkeypatch.setattr(speed, "MODEL", "lenet")
     monkeypatch.setattr(speed, "BATCH", 2)
     monkeypatch.setattr(conformance, "NETS", ("mlp", "lenet"))
@@ -110,11 +112,12 @@ def test_training_steps_beside_those_of_pytorch(xp, monkeypatch):
 
     monkeypatch.setattr(steps, "has_torch", lambda: True)
     monkeypatch.setattr(steps, "DEVICE", "cpu")
-    monkeypatch.setattr(steps, "launches", lambda work: 1)
+    monkeypatch.setattr(steps, "launched", lambda work: work() and 1)
+    monkeypatch.setattr(steps, "NETS", ("lenet",))
     for name in ("empty_cache", "reset_peak_memory_stats"):
         monkeypatch.setattr(torch.cuda, name, lambda: None)
     monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda: 1)
-    found = list(steps.steps(xp))
+    found = [*steps.steps(xp, "lenet"), *steps.launches(xp)]
     assert [row.line() for row in found if row.ok is False] == []
     assert sum("first losses" in row.what for row in found) == 4
 
@@ -187,6 +190,11 @@ def test_a_section_that_there_is_no_time_for_is_named(xp, monkeypatch, tmp_path)
     with pytest.raises(SystemExit):
         proof.main(["nets"], [], tmp_path)
     assert "| nets | not begun |" in (tmp_path / "RESULTS.md").read_text()
+
+
+def test_another_section_is_refused():
+    with pytest.raises(SystemExit, match=r"^sections are formulas, .*, rules, got speed$"):
+        proof.main(["nets", "speed"], [], None)
 
 
 def test_without_a_gpu_it_says_why_and_leaves_the_results_alone():

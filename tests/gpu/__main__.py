@@ -2,9 +2,10 @@
 
     python -m tests.gpu [SECTION ...]
 
-needs a GPU, CuPy, NumPy and SciPy; PyTorch, if it is there, is timed beside. Prints a table, and after every section
-writes it to tests/gpu/RESULTS.md and tests/gpu/results.json. A section is a process of its own: whatever becomes of it,
-and of the GPU's state with it, is a row of the table, and the others go on.
+needs a GPU, CuPy, NumPy and SciPy; PyTorch, if it is there, is timed beside. Prints a table, and unless only some
+sections were asked for writes it, after each of them, to tests/gpu/RESULTS.md and tests/gpu/results.json. A section is
+a process of its own: whatever becomes of it, and of the GPU's state with it, is a row of the table, and the others go
+on.
 """
 
 import json
@@ -15,6 +16,7 @@ import tempfile
 import time
 import traceback
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +31,10 @@ SECONDS = 460  # for all sections; and one has at most
 LONGEST = 150
 SECTIONS = {  # what later ones rest on first, what takes longest to compile last
     "formulas": conformance.formulas, "operations": conformance.operations, "determinism": conformance.determinism,
-    "ceilings": speed.ceilings, "kernels": speed.kernels, "steps": steps.steps, "rates": speed.rates,
-    "nets": conformance.nets, "epoch": speed.epoch, "problems": conformance.problems, "rules": conformance.rules,
+    "ceilings": speed.ceilings, "kernels": speed.kernels,
+    **{name: partial(steps.steps, name=name) for name in steps.NETS},
+    "rates": speed.rates, "nets": conformance.nets, "launches": steps.launches, "epoch": speed.epoch,
+    "problems": conformance.problems, "rules": conformance.rules,
 }  # fmt: skip
 
 
@@ -86,7 +90,10 @@ def summary(rows):
     return f"{sum(row.ok is True for row in rows)} of {sum(row.ok is not None for row in rows)} demands are met."
 
 
-def main(names, command, folder=HERE):
+def main(names, command, folder):
+    """Run sections, each by the command; write what they find into the folder, or nowhere."""
+    if unknown := ", ".join(set(names) - set(SECTIONS)):
+        sys.exit(f"sections are {', '.join(SECTIONS)}, got {unknown}")
     try:
         gpu, versions = machine(array_module("gpu"))
     except RuntimeError as error:
@@ -95,7 +102,8 @@ def main(names, command, folder=HERE):
     for name in names:
         left = SECONDS - (time.perf_counter() - began)
         rows += elsewhere(name, min(LONGEST, left), command) if left > 0 else [Row(name, "not begun", "", "", False)]
-        write(rows, gpu, versions, folder)
+        if folder:
+            write(rows, gpu, versions, folder)
         print(f"| {name} | done | {time.perf_counter() - began:.0f} s | | |", flush=True)
     print(*(row.line() for row in rows if row.ok is False), summary(rows), sep="\n")
     sys.exit(any(row.ok is False for row in rows))
@@ -106,4 +114,4 @@ if __name__ == "__main__":
         case ["--one", name, file]:
             one(name, file, array_module("gpu"))
         case names:
-            main(names or list(SECTIONS), [sys.executable, "-m", "tests.gpu", "--one"])
+            main(names or list(SECTIONS), [sys.executable, "-m", "tests.gpu", "--one"], None if names else HERE)

@@ -19,7 +19,7 @@ from refopt.arrays import to_host
 
 from .rows import PRECISIONS, Row, busy, times
 
-STEPS = {"resnet18": 128, "vgg11": 128, "lenet": 128}  # nets and their mini-batches
+NETS, BATCH = ("resnet18", "vgg11", "lenet"), 128
 LR = 0.01
 DEVICE = "cuda"  # of PyTorch
 
@@ -72,25 +72,25 @@ def has_torch():
     return torch.cuda.is_available()
 
 
-def steps(xp):
+def steps(xp, name):
+    """A net's training steps: ours, and PyTorch's in both layouts, like with like."""
     with tempfile.TemporaryDirectory() as folder:
-        for name, n in STEPS.items():
-            for precision in PRECISIONS:
-                what = f"{name}, batch {n}, {precision}"
-                xp.get_default_memory_pool().free_all_blocks()
-                ms, first = yield from our_steps(xp, what, *ours(xp, name, n, precision, Path(folder)))
-                if not has_torch():
-                    yield Row("steps", f"{what}: PyTorch", "not installed")
-                    continue
-                best = math.inf
-                for layout in ("NCHW", "channels_last"):
-                    step = theirs(name, n, precision, layout, Path(folder))
-                    best = min(best, (yield from their_steps(xp, f"{what}: PyTorch, {layout}", step, first)))
-                asked = (ms <= 1.3 * best, "<= 1.3") if name == "resnet18" else ()
-                yield Row("steps", f"{what}: ours / PyTorch's better", ms / best, "", *asked)
+        for precision in PRECISIONS:
+            what = f"batch {BATCH}, {precision}"
+            xp.get_default_memory_pool().free_all_blocks()
+            ms, first = yield from our_steps(xp, name, what, *ours(xp, name, BATCH, precision, Path(folder)))
+            if not has_torch():
+                yield Row(name, f"{what}: PyTorch", "not installed")
+                continue
+            best = math.inf
+            for layout in ("NCHW", "channels_last"):
+                step = theirs(name, BATCH, precision, layout, Path(folder))
+                best = min(best, (yield from their_steps(xp, name, f"{what}: PyTorch, {layout}", step, first)))
+            asked = (ms <= 1.3 * best, "<= 1.3") if name == "resnet18" else ()
+            yield Row(name, f"{what}: ours / PyTorch's better", ms / best, "", *asked)
 
 
-def our_steps(xp, what, net, run):
+def our_steps(xp, name, what, net, run):
     """Yield the rows of our training step; return its milliseconds, and the first three losses."""
     import cupyx
 
@@ -101,17 +101,16 @@ def our_steps(xp, what, net, run):
             next(run)
         except RuntimeError as wait:  # it ends the run: another one
             waited, run = str(wait), descend(GradientDescent(LR), net, net.layout.initial(0, xp=xp))
-    yield Row("steps", f"{what}: waits in a step", waited, "", waited == "none", "none")
+    yield Row(name, f"{what}: waits in a step", waited, "", waited == "none", "none")
     ms, host = times(lambda: next(run), rounds=30)
-    yield Row("steps", f"{what}: ours", ms, "ms")
-    yield Row("steps", f"{what}: ours, host", host, "ms")
-    yield Row("steps", f"{what}: ours, launches", launches(lambda: next(run)))
-    yield Row("steps", f"{what}: ours, peak memory", xp.get_default_memory_pool().total_bytes() / 1e9, "GB")
-    yield Row("steps", f"{what}: ours, device", times(lambda: next(run), ahead=busy(xp))[0], "ms")
+    yield Row(name, f"{what}: ours", ms, "ms")
+    yield Row(name, f"{what}: ours, host", host, "ms")
+    yield Row(name, f"{what}: ours, peak memory", xp.get_default_memory_pool().total_bytes() / 1e9, "GB")
+    yield Row(name, f"{what}: ours, device", times(lambda: next(run), ahead=busy(xp))[0], "ms")
     return ms, first
 
 
-def their_steps(xp, what, step, first):
+def their_steps(xp, name, what, step, first):
     """Yield the rows of PyTorch's training step; return its milliseconds."""
     import torch
 
@@ -119,13 +118,12 @@ def their_steps(xp, what, step, first):
     torch.cuda.reset_peak_memory_stats()
     losses = [float(step()) for _ in range(3)]
     close = bool(np.allclose(first, losses, rtol=0.01))
-    yield Row("steps", f"{what}: first losses", rounded(losses), "", close, f"ours, {rounded(first)}, to 1 %")
+    yield Row(name, f"{what}: first losses", rounded(losses), "", close, f"ours, {rounded(first)}, to 1 %")
     ms, host = times(step, rounds=30)
-    yield Row("steps", what, ms, "ms")
-    yield Row("steps", f"{what}, host", host, "ms")
-    yield Row("steps", f"{what}, device", times(step, ahead=busy(xp))[0], "ms")
-    yield Row("steps", f"{what}, launches", launches(step))
-    yield Row("steps", f"{what}, peak memory", torch.cuda.max_memory_reserved() / 1e9, "GB")
+    yield Row(name, what, ms, "ms")
+    yield Row(name, f"{what}, host", host, "ms")
+    yield Row(name, f"{what}, device", times(step, ahead=busy(xp))[0], "ms")
+    yield Row(name, f"{what}, peak memory", torch.cuda.max_memory_reserved() / 1e9, "GB")
     return ms
 
 
@@ -133,14 +131,26 @@ def rounded(losses):
     return ", ".join(f"{loss:.4f}" for loss in losses)
 
 
-def launches(work):
-    """How many kernels, copies and fills a call starts, by PyTorch's profiler, which sees them all."""
+def launches(xp):
+    """How many kernels, copies and fills a step starts, by PyTorch's profiler, which sees them all, and slows them."""
     if not has_torch():
-        return "not counted"
+        yield Row("launches", "of a step", "not counted")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for name in NETS:
+            _net, run = ours(xp, name, BATCH, "fp32", Path(folder))
+            step = theirs(name, BATCH, "fp32", "NCHW", Path(folder))
+            for whose, work in (("ours", lambda run=run: next(run)), ("PyTorch's", step)):
+                yield Row("launches", f"{name}: of {whose} step", launched(work))
+
+
+def launched(work):
     from torch.autograd import DeviceType
     from torch.cuda import synchronize
     from torch.profiler import ProfilerActivity, profile
 
+    for _ in range(3):
+        work()
     with profile(activities=[ProfilerActivity.CUDA]) as seen:
         work()
         synchronize()
