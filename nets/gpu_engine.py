@@ -57,7 +57,7 @@ class GpuEngine:
         columns, matrix = x_.reshape(-1, C), w_.reshape(K, -1)
         if not whole:
             columns = xp.empty((N * OH * OW, KH * KW * C), x_.dtype)
-            per_channel(WINDOWS, "im2col", columns, C, x_, columns, *pixels)
+            per_channel(WINDOWS, "im2col", x_.dtype, len(columns), C, x_, columns, *pixels)
         y = self.product(columns, matrix.T, xp.empty((len(columns), K), x_.dtype))
         if b is not None:
             y += b.data
@@ -72,7 +72,7 @@ class GpuEngine:
             if whole:
                 return parts.reshape(x_.shape)
             d = xp.empty_like(x_)
-            per_channel(WINDOWS, "col2im", d, C, parts, d, *pixels)
+            per_channel(WINDOWS, "col2im", d.dtype, N * H * W, C, parts, d, *pixels)
             return d
 
         bias = () if b is None else ((b, ops.channel_sums),)
@@ -119,7 +119,11 @@ class GpuEngine:
 
 
 def dense(*tensors: Tensor) -> list[Array]:
-    """Return the arrays of tensors as kernels need them: contiguous, and of one dtype, float32 or float64."""
+    """Return the arrays of tensors as kernels need them: contiguous, and of one dtype, float32 or float64.
+
+    So a pixel's V channels are aligned for one load: memory comes in multiples of 512 bytes, and what is contiguous
+    and has all C channels begins at a pixel.
+    """
     arrays = [namespace(tensor.data).ascontiguousarray(tensor.data) for tensor in tensors]
     if len(dtypes := {array.dtype for array in arrays}) > 1 or not dtypes <= set(gpu.C_TYPES):
         raise ValueError(f"a kernel takes arrays of float32, or of float64, got {sorted(map(str, dtypes))}")
@@ -132,10 +136,10 @@ def wide(dtype: Any, C: int) -> int:
     return V if C % V == 0 else 1
 
 
-def per_channel(source: str, name: str, whole: Array, C: int, *arguments: Any) -> None:
-    """Launch a kernel that has a thread for every V channels of `whole`."""
-    V = wide(whole.dtype, C)
-    gpu.launch(source, f"{name}<{gpu.C_TYPES[whole.dtype]}, {V}>", gpu.blocks(whole.size // V), *arguments)
+def per_channel(source: str, name: str, dtype: Any, pixels: int, C: int, *arguments: Any) -> None:
+    """Launch a kernel that has a thread for every V of the C channels of each pixel, or window."""
+    V = wide(dtype, C)
+    gpu.launch(source, f"{name}<{gpu.C_TYPES[dtype]}, {V}>", gpu.blocks(pixels * C // V), *arguments)
 
 
 def pool(name: str, x: Tensor, size: int, stride: int, padding: int) -> Tensor:
@@ -175,7 +179,7 @@ class _BatchNorm:
             self.statistics = xp.stack([self.mean.astype(np.float64), 1 / deviation])
         self.y = xp.empty_like(self.x)
         operands = self.x, (rest or [self.x])[0], self.statistics, self.gamma, beta, self.y
-        per_channel(NORM, "normalise", self.x, C, *operands, self.M, C, self.relu, self.add)
+        per_channel(NORM, "normalise", self.x.dtype, self.M, C, *operands, self.M, C, self.relu, self.add)
 
     def two_sums(self, name: str, *operands: Array, flags: tuple[int, ...] = ()) -> Array:
         """Return two sums (P, 2, C), each over a share of the rows, by the kernel of this name."""
@@ -208,5 +212,5 @@ class _BatchNorm:
         dx, dplus = xp.empty_like(self.x), xp.empty_like(self.x if self.add else self.gamma)
         operands = self.x, g, self.y, self.statistics, sums, self.gamma, dx, dplus
         sizes = self.M, C, self.relu, self.add, np.float64(self.share)
-        per_channel(NORM, "normalise_gradient", self.x, C, *operands, *sizes)
+        per_channel(NORM, "normalise_gradient", self.x.dtype, self.M, C, *operands, *sizes)
         self.gradients = {"x": dx, "gamma": dgamma, "beta": dbeta} | ({"plus": dplus} if self.add else {})

@@ -10,21 +10,22 @@ Shapes: x (N, H, W, C); y and g (N, OH, OW, K), in pooling (N, OH, OW, C); M = N
 WINDOWS = """
 #define PIXELS int N, int H, int W, int C, int OH, int OW, int KH, int KW, int stride, int padding
 
-/* columns = windows(bordered(x, padding), KH, KW, stride).reshape(N * OH * OW, -1): V channels of a pixel a thread. */
+/* columns = windows(bordered(x, padding), KH, KW, stride).reshape(N * OH * OW, -1): V channels of a window a thread. */
 template<typename T, int V> __global__ void im2col(const T* __restrict__ x, T* __restrict__ columns, PIXELS) {
     const Vec<T, V>* from = (const Vec<T, V>*)x;
     unsigned c_size = C / V;
-    FOR_EACH(t, (long long)N * OH * OW * KH * KW * c_size) {
+    FOR_EACH(t, (long long)N * OH * OW * c_size) {
         unsigned c = t % c_size, r = t / c_size;
-        int v = r % KW; r /= KW;
-        int u = r % KH; r /= KH;
+        Vec<T, V>* to = (Vec<T, V>*)columns + (long long)r * KH * KW * c_size + c;
         int j = r % OW; r /= OW;
         int i = r % OH, n = r / OH;
-        int h = i * stride + u - padding, w = j * stride + v - padding;
-        Vec<T, V> value;
-        if (0 <= h && h < H && 0 <= w && w < W) value = from[((long long)(n * H + h) * W + w) * c_size + c];
-        else for (int k = 0; k < V; k++) value.at[k] = 0;
-        ((Vec<T, V>*)columns)[t] = value;
+        for (int u = 0; u < KH; u++) for (int v = 0; v < KW; v++) {
+            int h = i * stride + u - padding, w = j * stride + v - padding;
+            Vec<T, V> value;
+            if (0 <= h && h < H && 0 <= w && w < W) value = from[((long long)(n * H + h) * W + w) * c_size + c];
+            else for (int k = 0; k < V; k++) value.at[k] = 0;
+            to[(u * KW + v) * c_size] = value;
+        }
     }
 }
 

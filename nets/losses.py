@@ -37,9 +37,11 @@ def softmax_cross_entropy(logits: Tensor, labels: Array) -> Tensor:
 
 
 def demand_rows(z: Array, labels: Array) -> None:
-    """Raise ValueError unless there is a label for every row of z (N, K)."""
-    if labels.ndim != 1 or labels.shape != z.shape[:-1]:
-        raise ValueError(f"expected logits (N, K) and integer labels (N,), got shapes {z.shape} and {labels.shape}")
+    """Raise ValueError unless there is a row in z (N, K), and a label for every one."""
+    if labels.ndim != 1 or labels.shape != z.shape[:-1] or not labels.size:
+        raise ValueError(
+            f"expected logits (N, K) and integer labels (N,), N at least 1, got shapes {z.shape} and {labels.shape}"
+        )
 
 
 def squared_error(outputs: Tensor, targets: Array) -> Tensor:

@@ -213,6 +213,7 @@ def gpu_problem() -> str | None:
     except ImportError:
         return "CuPy is not installed: install refopt[gpu] (cupy-cuda13x), or use device 'cpu'"
     driver, needed = cupy.cuda.runtime.driverGetVersion() // 1000, cupy.cuda.runtime.runtimeGetVersion() // 1000
+    broken = "the GPU does not work ({}): see nvidia-smi, or use device 'cpu'".format
     if not cupy.is_available():
         if driver == 0:
             return "CuPy is installed, but there is no NVIDIA driver: install one, or use device 'cpu'"
@@ -220,6 +221,11 @@ def gpu_problem() -> str | None:
             return (
                 f"the NVIDIA driver supports CUDA {driver}, CuPy needs {needed}: update it, or use cupy-cuda{driver}x"
             )
+        try:
+            cupy.cuda.runtime.getDeviceCount()
+        except cupy.cuda.runtime.CUDARuntimeError as error:
+            if "cudaErrorNoDevice" not in str(error):
+                return broken(error)
         return "there is an NVIDIA driver, but no visible GPU: check CUDA_VISIBLE_DEVICES"
     checks = {  # each opens one library for the first time; they fail with unrelated types of exceptions
         "NVRTC": ("nvidia-cuda-nvrtc", cupy.cuda.nvrtc.getVersion),
@@ -231,8 +237,8 @@ def gpu_problem() -> str | None:
         try:
             check()
         except Exception as error:
-            if isinstance(error, cupy.cuda.runtime.CUDARuntimeError):
-                return f"the GPU does not work ({error}): see nvidia-smi, or use device 'cpu'"
+            if isinstance(error, (cupy.cuda.runtime.CUDARuntimeError, MemoryError)):
+                return broken(error)
             name = f"{wheel}-cu{needed}" if needed < 13 else wheel
             return f"{what} cannot be used ({type(error).__name__}): install the wheel {name}, for CUDA {needed}"
     return None

@@ -39,7 +39,7 @@ __device__ double sum_of_block(double mine) {
         __syncthreads();
         if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
     }
-    return sums[0];
+    return sums[threadIdx.x];  // the whole in thread 0, which nobody else reads
 }
 
 template<typename T> __global__ void dot_of_blocks(const T* a, const T* b, double* parts, int n) {
@@ -124,7 +124,8 @@ class Kernel:
     def argument(self, x: Any) -> Term:
         """Return the term of an argument: an element of a vector, or a number, on the device or on the host."""
         name = f"a{len(self.values)}"
-        self.values.append(x if hasattr(x, "ndim") and not isinstance(x, np.generic) else self.dtype.type(x))
+        number = not hasattr(x, "ndim") or isinstance(x, (np.generic, np.ndarray))  # on the host
+        self.values.append(self.dtype.type(x) if number else x)
         if isinstance(self.values[-1], np.generic):
             self.parameters.append(f"T {name}")
             return Term(self, name, "T")

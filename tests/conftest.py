@@ -21,6 +21,7 @@ settings.load_profile("same")
 TOOLS = {  # name: whether it is here; see the README for what to install
     "cupy": find_spec("cupy"),
     "g++": which("g++"),
+    "torch": find_spec("torch"),
     "dask": find_spec("distributed"),
     "mpi": which("mpiexec") and find_spec("mpi4py"),
     "sphinx": find_spec("sphinx") and find_spec("myst_parser"),

@@ -40,7 +40,6 @@ HEAD = r"""
 #include <tuple>
 #include <ucontext.h>
 #include <utility>
-#include <vector>
 using std::fabs; using std::sqrt; using std::exp; using std::log; using std::fmax;
 #define __global__ static
 #define __device__ static inline
@@ -48,7 +47,8 @@ using std::fabs; using std::sqrt; using std::exp; using std::log; using std::fma
 #define __restrict__
 struct Triple { unsigned x, y, z; };
 static Triple threadIdx, blockIdx, blockDim, gridDim;
-static ucontext_t scheduler, *self = nullptr;
+static ucontext_t scheduler, contexts[256], *self = nullptr;
+static char stacks[256][1 << 15];
 static void __syncthreads() {
     if (!self) abort();  // a thread at a barrier at which the first one of its block was not
     Triple mine = threadIdx;
@@ -60,15 +60,12 @@ template<class F> struct Block {
     static void start() { (*body)(); done = true; swapcontext(self, &scheduler); }
     static void run(F& f, unsigned threads) {
         body = &f;
-        std::vector<ucontext_t> contexts(threads);
-        std::vector<std::vector<char>> stacks(threads);
         unsigned waiting = 0;
         for (unsigned t = 0; t < threads; t++) {
             threadIdx = {t, 0, 0};
             if (t && !waiting) { self = nullptr; f(); continue; }  // the first one met no barrier
-            stacks[t].resize(1 << 15);
             getcontext(&contexts[t]);
-            contexts[t].uc_stack.ss_sp = stacks[t].data(); contexts[t].uc_stack.ss_size = stacks[t].size();
+            contexts[t].uc_stack.ss_sp = stacks[t]; contexts[t].uc_stack.ss_size = sizeof stacks[t];
             makecontext(&contexts[t], start, 0);
             self = &contexts[t]; done = false;
             swapcontext(&scheduler, self);
@@ -125,6 +122,7 @@ def kernel(source, name):
     """Return a kernel as `refopt.gpu.kernel` does."""
 
     def run(grid, block, arguments):
+        assert min(*grid, *block) > 0, "a grid of no blocks"
         strict.now().launches[name.partition("<")[0]] += 1
         held, pointers = [], []
         for argument in arguments:

@@ -226,7 +226,10 @@ class CUDARuntimeError(RuntimeError):
 def install(monkeypatch):
     """Put a CuPy into this machine, or take it away: install(wheels, driver=..., gpu=..., broken=...)."""
 
-    def put(*wheels, driver=13000, gpu=False, broken=None, error=OSError):
+    def put(*wheels, driver=13000, gpu=False, broken=None, error=OSError, count="cudaErrorNoDevice"):
+        def get_device_count():
+            raise CUDARuntimeError(f"{count}: no such thing")
+
         def opens(library):
             if library == broken:
                 raise error("no such library")
@@ -238,8 +241,9 @@ def install(monkeypatch):
         cupy = types.ModuleType("cupy")
         cupy.is_available = lambda: gpu
         runtime = types.SimpleNamespace(
-            driverGetVersion=lambda: driver, runtimeGetVersion=lambda: 13000, CUDARuntimeError=CUDARuntimeError
-        )
+            driverGetVersion=lambda: driver, runtimeGetVersion=lambda: 13000, getDeviceCount=get_device_count,
+            CUDARuntimeError=CUDARuntimeError,
+        )  # fmt: skip
         nvrtc = types.SimpleNamespace(getVersion=lambda: opens("nvrtc"))
         cupy.cuda = types.SimpleNamespace(runtime=runtime, nvrtc=nvrtc)
         cupy.ones = ones
@@ -267,6 +271,8 @@ CASES = {
     "no cuBLAS": (["cupy-cuda13x"], {"gpu": True, "broken": "cublas"}, "^cuBLAS .*Error.: install.* nvidia-cublas, "),
     "no products": (["cupy-cuda13x"], {"gpu": True, "broken": "product"}, "^a product .* nvidia-cublas, for CUDA 13$"),
     "a dead GPU": (["cupy-cuda13x"], BROKEN, r"^the GPU does not work \(no such library\): see nvidia-smi"),
+    "a full GPU": (["cupy-cuda13x"], BROKEN | {"error": MemoryError}, r"^the GPU does not work \(no such library\)"),
+    "a dead driver": (["cupy-cuda13x"], {"count": "cudaErrorUnknown"}, r"^the GPU does not work \(cudaErrorUnknown: "),
 }
 
 

@@ -423,12 +423,13 @@ def test_a_rule_never_makes_the_host_wait_and_computes_on_a_device_what_it_compu
     for name, module in list(sys.modules.items()):
         if name.startswith("refopt.") and getattr(module, "dot", None) is dot:
             monkeypatch.setattr(module, "dot", device_dot)
-    there = device_run(kind, family().to(strict, dtype), source, strict.read)
-    if kind.__name__ in WAITS:
+    problem, waits = family(), kind.__name__ in WAITS
+    if waits:
         with pytest.raises(strict.HostSyncError):
-            list(there)
-        return
-    assert list(there) == list(device_run(kind, family().to(np, dtype), source, np.asarray))
+            list(device_run(kind, problem.to(strict, dtype), source, strict.read))
+    with strict.watch(may_wait=waits, float64=dtype is np.float64):
+        there = list(device_run(kind, problem.to(strict, dtype), source, strict.read))
+    assert there == list(device_run(kind, problem.to(np, dtype), source, np.asarray))
 
 
 # --- 9: dead coordinates ---------------------------------------------------------------------------------------------

@@ -101,6 +101,19 @@ def test_a_slip_in_a_kernel_is_found_with_its_line():
         build(source.replace("sums[threadIdx.x] = mine;", "sums[threadIdx.x] = min_e;"), (), "sm_90")
 
 
+def test_the_precision_of_products_comes_back_whatever_happens():
+    """Of full precision: TF32 asks for a device."""
+    from cupy import _core
+    from cupy._core import _routines_linalg as kinds
+
+    before = _core.get_compute_type(np.float32)
+    with gpu.products(False):
+        assert _core.get_compute_type(np.float32) == kinds.COMPUTE_TYPE_FP32 != before
+    with pytest.raises(ZeroDivisionError), gpu.products(False):
+        _ = 1 / 0
+    assert _core.get_compute_type(np.float32) == before
+
+
 # --- the probe -------------------------------------------------------------------------------------------------------
 
 ASK = """
@@ -137,9 +150,9 @@ def asked(setup="", options=(), **environment):
 
 DRIVER = r"""
 #include <string.h>
-int cuInit(unsigned flags) { return 100; }  // CUDA_ERROR_NO_DEVICE
+int cuInit(unsigned flags) { return ERROR; }
 int cuDriverGetVersion(int* version) { *version = VERSION; return 0; }
-int none() { return 100; }
+int none() { return ERROR; }
 int cuGetProcAddress_v2(const char* name, void** found, int version, unsigned long flags, int* status) {
     if (status) *status = 0;
     *found = !strcmp(name, "cuInit") ? (void*)cuInit : !strcmp(name, "cuDriverGetVersion") ? (void*)cuDriverGetVersion
@@ -151,11 +164,12 @@ int cuGetProcAddress_v2(const char* name, void** found, int version, unsigned lo
 
 @pytest.fixture
 def driver(tmp_path):
-    """Build a driver that supports a version of CUDA and finds no device; returns what leads to it."""
+    """Build a driver that supports a version of CUDA and has nothing but an error to say; returns what leads to it."""
 
-    def build_driver(version):
-        (tmp_path / "driver.c").write_text(DRIVER.replace("VERSION", str(version)))
-        command = ["gcc", "-w", "-shared", "-fPIC", str(tmp_path / "driver.c"), "-o", str(tmp_path / "libcuda.so.1")]
+    def build_driver(version, error=100):  # CUDA_ERROR_NO_DEVICE
+        (tmp_path / "driver.c").write_text(DRIVER)
+        command = ["gcc", "-w", "-shared", "-fPIC", f"-DVERSION={version}", f"-DERROR={error}",
+                   str(tmp_path / "driver.c"), "-o", str(tmp_path / "libcuda.so.1")]  # fmt: skip
         subprocess.run(command, check=True)
         return {"LD_LIBRARY_PATH": str(tmp_path)}
 
@@ -172,10 +186,13 @@ def test_without_a_driver_it_says_so():
 
 
 @pytest.mark.needs("g++")
-def test_an_old_driver_is_told_from_one_without_a_device(driver):
+def test_an_old_driver_is_told_from_one_without_a_device_and_from_one_that_fails(driver):
     old = "the NVIDIA driver supports CUDA 12, CuPy needs 13: update it, or use cupy-cuda12x"
     assert asked(**driver(12080)) == old
     assert asked(**driver(13000)) == "there is an NVIDIA driver, but no visible GPU: check CUDA_VISIBLE_DEVICES"
+    assert asked(**driver(13000, 999)) == (
+        "the GPU does not work (cudaErrorUnknown: unknown error): see nvidia-smi, or use device 'cpu'"
+    )
 
 
 @pytest.fixture

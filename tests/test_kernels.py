@@ -18,10 +18,9 @@ from test_device import oracle_of
 
 from nets import conv, losses, ops
 from nets.gpu_engine import GpuEngine
-from nets.models import MODELS
 from nets.oracle import NetOracle
 from nets.tensor import Tensor
-from refopt import GradientDescent, Shuffled, SPSMax, arrays, descend, dot, elementwise, gpu
+from refopt import Shuffled, SPSMax, arrays, descend, dot, elementwise, gpu
 
 pytestmark = pytest.mark.needs("g++")
 precisions = pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -190,6 +189,18 @@ def test_a_gradient_can_be_asked_for_twice():
     assert all(np.array_equal(a, strict.read(leaf.grad)) for a, leaf in zip(once, leaves, strict=True))
 
 
+def test_nothing_is_launched_for_nothing():
+    """A grid of no blocks is an error on a GPU."""
+    none = strict.asarray(np.zeros((0, 4), np.float32))
+    with pytest.raises(ValueError, match="N at least 1"):
+        ENGINE.softmax_cross_entropy(Tensor(none), strict.asarray(np.zeros(0, int)))
+    for op in (lambda x: ENGINE.max_pool2d(x, 2, 2), lambda x: ENGINE.conv2d(x, Tensor(none.reshape(0, 1, 1, 4)))):
+        with pytest.raises(ValueError, match="need images"):
+            op(Tensor(none.reshape(0, 2, 2, 1)))
+    assert strict.read(arrays.dot(none.ravel(), none.ravel())) == 0
+    assert elementwise(lambda x: 2 * x)(none.ravel()).shape == (0,)
+
+
 def test_arrays_of_different_precision_are_refused():
     x, w = (strict.asarray(np.ones((1, 2, 2, 2), dtype)) for dtype in (np.float32, np.float64))
     with pytest.raises(ValueError, match=r"arrays of float32, or of float64, got \['float32', 'float64'\]"):
@@ -208,20 +219,30 @@ def test_the_three_products_of_a_convolution_are_in_the_precision_asked_for(prec
 # --- nets ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["mlp", "lenet", "resnet"])
-def test_an_answer_of_a_net_by_kernels_is_that_of_the_plain_text(name):
-    """In float32: what differs is the rounding of sums, 1e-7 of each, over some dozen layers."""
-    (plain, x), (fast, x2) = (oracle_of(name, xp, np.float32, n=8) for xp in (np, strict))
-    fast = NetOracle(fast.model, plain.images, plain.labels, fast.order, xp=strict, engine=ENGINE)
-    here = list(islice(descend(GradientDescent(0.01), plain, x), 1))
-    with strict.watch(float64=False) as seen:
-        fast.draw()
-        f, g = fast(x2)
+LAUNCHES = {"mlp": 30, "lenet": 56, "resnet": 131, "vgg11": 190, "resnet18": 343}
+"""Of f and its gradient: kernels, products and all."""
+
+
+@precisions
+@pytest.mark.parametrize("name", LAUNCHES)
+def test_an_answer_of_a_net_by_kernels_is_that_of_the_plain_text_and_keeps_its_budget_of_launches(name, dtype):
+    """What differs is the rounding of sums; in float32 it has a ReLU or two on the other side of the kink.
+
+    The loss does not notice, but the gradient does: behind ResNet-18's last stage a channel has 32 pixels here.
+    """
+    (plain, x), (fast, x2) = (oracle_of(name, xp, dtype, n=8) for xp in (np, strict))
+    fast = NetOracle(fast.model, plain.images, plain.labels, fast.order, xp=strict, dtype=dtype, engine=ENGINE)
+    plain.draw()
+    fast.draw()
+    (f, g), (most, kinks) = plain(x), {np.float32: (1e-4, 2e-2), np.float64: (1e-11, 1e-11)}[dtype]
+    with strict.watch(float64=dtype is np.float64) as seen:
+        f2, g2 = fast(x2)
     assert not seen.waits
-    assert float(strict.read(f)) == pytest.approx(float(here[0].f), rel=1e-5)
-    assert np.abs(strict.read(g) - here[0].g).max() <= 1e-4 * np.abs(here[0].g).max()
+    assert sum(seen.launches.values()) <= LAUNCHES[name], seen.launches
+    assert float(strict.read(f2)) == pytest.approx(float(f), rel=most)
+    assert np.abs(strict.read(g2) - g).max() <= kinks * np.abs(g).max()
     for key, value in fast.buffers().items():
-        np.testing.assert_allclose(strict.read(value), plain.buffers()[key], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(strict.read(value), plain.buffers()[key], rtol=most, atol=most)
 
 
 def test_two_runs_by_kernels_give_equal_bits():
@@ -253,17 +274,16 @@ def dot_of_a_block(a, b):
 @every_rule
 def test_a_rule_by_kernels_moves_as_here_bit_for_bit(kind, monkeypatch):
     """A formula is one kernel of the same operations, and a number in it an argument, cast to float32 as NumPy does."""
-    if kind.__name__ in WAITS:
-        return
-    with strict.watch(float64=False) as seen:
+    waits = kind.__name__ in WAITS
+    with strict.watch(may_wait=waits, float64=False) as seen:
         there = list(device_run(kind, family().to(strict, np.float32), batches, strict.read))
     plain_dot = dot
     for name, module in list(sys.modules.items()):
         if name.startswith("refopt.") and getattr(module, "dot", None) is plain_dot:
             monkeypatch.setattr(module, "dot", dot_of_a_block)
     assert there == list(device_run(kind, family().to(np, np.float32), batches, np.asarray))
-    assert not seen.waits
-    assert sum(seen.launches.values()) / len(there) <= 45, "with those of two answers of the oracle, 8 each"
+    assert bool(seen.waits) == waits
+    assert waits or sum(seen.launches.values()) / len(there) <= 45, "with those of two answers of the oracle, 8 each"
 
 
 @settings(max_examples=30)
@@ -320,9 +340,11 @@ def test_a_number_that_changes_needs_no_new_kernel(monkeypatch):
     assert len(sources) == 1
 
 
-def test_a_number_may_lie_on_the_device():
-    formula = elementwise(lambda x, lr: -lr * x)
-    np.testing.assert_array_equal(strict.read(formula(device(1, 2), strict.asarray(np.float32(0.5)))), [-0.5, -1])
+@pytest.mark.parametrize("kind", [strict.asarray, np.array, np.float32, float])
+def test_a_number_may_lie_on_the_device_or_on_the_host(kind):
+    """A host's array of one number would go to a kernel by its value, and be taken for an address."""
+    formula, lr = elementwise(lambda x, lr: -lr * x), kind(np.float32(0.5))
+    np.testing.assert_array_equal(strict.read(formula(device(1, 2), lr)), [-0.5, -1])
 
 
 def test_formulas_call_formulas():
@@ -347,21 +369,3 @@ def test_a_whole_step_of_a_rule_through_a_net():
         net = NetOracle(net.model, *map(strict.read, (net.images, net.labels)), Shuffled(40, 4), xp=xp, engine=engine)
         runs.append([float(strict.read(step.f)) for step in islice(descend(SPSMax(), net, x), 4)])
     np.testing.assert_allclose(*runs, rtol=1e-5)
-
-
-LAUNCHES = {"lenet": 62, "vgg11": 190, "resnet18": 400}
-"""Of f and its gradient: kernels, products and all."""
-
-
-@pytest.mark.parametrize("name", LAUNCHES)
-def test_an_answer_of_a_whole_net_by_kernels_keeps_its_budget_of_launches(name, monkeypatch):
-    """Counted, not computed: these kernels do nothing."""
-    monkeypatch.setattr(gpu, "kernel", lambda source, name: lambda *_: strict.now().launches.update([name]))
-    rng, shape = np.random.default_rng(0), (32, 32, 3)
-    images, labels = rng.standard_normal((2, *shape)), rng.integers(0, 10, 2)
-    net = NetOracle(MODELS[name](shape, 10), images, labels, Shuffled(2, 2), xp=strict, engine=ENGINE)
-    x = net.layout.initial(0, xp=strict)
-    net.draw()
-    with np.errstate(all="ignore"), strict.watch(float64=False) as seen:
-        net(x)
-    assert sum(seen.launches.values()) <= LAUNCHES[name], seen.launches

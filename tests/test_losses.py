@@ -106,8 +106,13 @@ def test_adding_a_number_to_all_logits_of_a_sample_changes_nothing(seed, shift):
 
 @pytest.mark.parametrize("labels", [LABELS[:1], LABELS[:, None], np.eye(K)[LABELS]], ids=["one", "column", "onehot"])
 def test_labels_of_another_shape_are_refused_not_broadcast(labels):
-    with pytest.raises(ValueError, match=r"integer labels \(N,\), got shapes \(6, 4\)"):
+    with pytest.raises(ValueError, match=r"integer labels \(N,\), N at least 1, got shapes \(6, 4\)"):
         softmax_cross_entropy(Tensor(np.zeros((N, K))), labels)
+
+
+def test_a_mean_of_no_losses_is_refused():
+    with pytest.raises(ValueError, match=r"N at least 1, got shapes \(0, 4\) and \(0,\)"):
+        softmax_cross_entropy(Tensor(np.zeros((0, K))), LABELS[:0])
 
 
 def test_targets_of_another_shape_are_refused_not_broadcast():

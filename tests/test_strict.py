@@ -28,6 +28,7 @@ def test_the_table_is_that_of_the_installed_wheel():
 def test_it_is_its_own_array_module():
     assert namespace(device(1)) is strict
     assert isinstance(device(1), strict.ndarray)
+    assert vars(strict).keys() & strict.TABLE["names"].keys() == {"ndarray"}, "its own names hide none of CuPy's"
 
 
 @pytest.mark.parametrize("name", ["vecdot", "errstate", "geomspace", "block", "einsum_path", "nonsense"])
@@ -117,9 +118,10 @@ def test_launches_are_counted_and_views_are_none():
         b += a
         strict.sqrt(a, out=b)
         b[:2] = 0
+        strict.copyto(b, a)
         a[strict.asarray([0, 2])]
         strict.asarray(np.ones(3, np.float32))
-    assert seen.launches == {"mul": 1, "add": 2, "sqrt": 1, "setitem": 1, "getitem": 1}
+    assert seen.launches == {"mul": 1, "add": 2, "sqrt": 1, "setitem": 1, "copyto": 1, "getitem": 1}
     assert seen.uploads == {"asarray": 2}
 
 

@@ -17,6 +17,8 @@ from .rows import Row
 
 PRECISIONS = {np.float32: 2e-5, np.float64: 1e-12}  # of the largest element: sums of some hundred terms
 WAIT = {"Armijo", "SLSRestart", "SLSKeep", "SLS", "SLSReleased", "Goldstein"}  # line searches read what they accept
+NETS = ("mlp", "mlp-liang", "lenet", "vgg11", "resnet18", "wrn-16-4")
+TWICE = "resnet18", 32  # the net that is to give equal bits, and its mini-batch
 
 
 def error(here, there):
@@ -134,7 +136,7 @@ def formula(m, v, g, lr):
     return m, v, -lr * m / ((v + 1e-8) ** 2 + abs(g))
 
 
-def flat(xp):
+def formulas(xp):
     """Formulas keep their bits; a dot keeps what float32 sums would lose."""
     for dtype in PRECISIONS:
         m, v, g = np.random.default_rng(0).standard_normal((3, 100_001)).astype(dtype)
@@ -158,33 +160,29 @@ def oracle(name, xp, dtype, engine, batch=8):
 
 
 def nets(xp):
-    names = ("mlp", "mlp-liang", "lenet", "vgg11", "resnet18", "wrn-16-4")
-    for dtype, most in ((np.float32, 2e-3), (np.float64, 1e-9)):
-        for name in names:
+    """One answer each, on eight images; in float32 a ReLU may fall on the other side of its kink, which g notices."""
+    for dtype, most, kinks in ((np.float32, 1e-4, 2e-2), (np.float64, 1e-11, 1e-9)):
+        for name in NETS:
             net, x = oracle(name, np, dtype, None)
             f, g = net(x)
             for form, engine in (("kernels", GpuEngine()), ("plain text", None)):
                 there, x2 = oracle(name, xp, dtype, engine)
                 f2, g2 = there(x2)
-                gap = max(error(f, f2), float(np.abs(to_host(g2) - g).max() / np.abs(g).max()))
-                gap = max(
-                    gap,
-                    *(error(a, b) for a, b in zip(net.buffers().values(), there.buffers().values(), strict=True)),
-                    0,
-                )
-                yield Row("nets", f"{name} by {form}, {np.dtype(dtype).name}: f, g, statistics", gap, "",
-                          gap <= most, f"<= {most}")  # fmt: skip
+                what = f"{name} by {form}, {np.dtype(dtype).name}"
+                pairs = zip((f, *net.buffers().values()), (f2, *there.buffers().values()), strict=True)
+                gap = max(error(a, b) for a, b in pairs)
+                yield Row("nets", f"{what}: f and statistics", gap, "", gap <= most, f"<= {most}")
+                gap = error(g / np.abs(g).max(), g2 / float(np.abs(g).max()))
+                yield Row("nets", f"{what}: g", gap, "", gap <= kinks, f"<= {kinks}")
 
 
 def determinism(xp):
+    name, batch = TWICE
     for precision in ("fp32", "tf32"):
         runs = []
         for _ in range(2):
-            net, x = oracle("resnet18", xp, np.float32, GpuEngine(precision), batch=32)
+            net, x = oracle(name, xp, np.float32, GpuEngine(precision), batch)
             *_, last = islice(descend(SPSMax(), net, x), 5)
             runs.append(to_host(last.x).tobytes())
-        yield Row("determinism", f"ResNet-18, five steps twice, {precision}", "equal bits" if runs[0] == runs[1] else
+        yield Row("determinism", f"{name}, five steps twice, {precision}", "equal bits" if runs[0] == runs[1] else
                   "different", "", runs[0] == runs[1])  # fmt: skip
-
-
-SECTIONS = [flat, problems, rules, operations, nets, determinism]

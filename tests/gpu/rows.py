@@ -4,6 +4,11 @@ import statistics
 import time
 from dataclasses import dataclass
 
+import numpy as np
+
+PRECISIONS = ("fp32", "tf32")
+SIDE = 8192  # of a matrix that takes a while to multiply
+
 
 @dataclass
 class Row:
@@ -22,20 +27,34 @@ class Row:
         return f"| {self.section} | {self.what} | {value} {self.unit} | {self.target} | {verdict} |"
 
 
-def times(work, rounds=20, warm=3):
-    """Return milliseconds of work(): on the device, from event to event; and of the host, until all is asked for."""
+def times(work, rounds=20, warm=3, ahead=None):
+    """Return milliseconds of work(): on the device, from event to event; and of the host, until all is asked for.
+
+    A device that has nothing to do waits for the host between two kernels, and its milliseconds count that; unless it
+    first does what `ahead` asks for, and meanwhile the host gets ahead of it.
+    """
     import cupy
 
     for _ in range(warm):
         work()
-    cupy.cuda.Device().synchronize()
     device, host = [], []
     for _ in range(rounds):
-        start, end, before = cupy.cuda.Event(), cupy.cuda.Event(), time.perf_counter()
+        start, end = cupy.cuda.Event(), cupy.cuda.Event()
+        cupy.cuda.Device().synchronize()
+        if ahead:
+            ahead()
         start.record()
+        before = time.perf_counter()
         work()
-        end.record()
         host.append(1000 * (time.perf_counter() - before))
+        end.record()
         end.synchronize()
         device.append(cupy.cuda.get_elapsed_time(start, end))
     return statistics.median(device), statistics.median(host)
+
+
+def busy(xp):
+    """Return what keeps the device busy while the host asks for more: 20 ms of an H100."""
+    a = xp.ones((SIDE, SIDE), np.float32)
+    out = xp.empty_like(a)
+    return lambda: xp.matmul(a, a, out=out)
