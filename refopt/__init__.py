@@ -12,10 +12,11 @@ An oracle answers (`oracle`, `problems`), a rule asks and proposes (`rule`, `rul
             break
 """
 
-from .arrays import array_module, dot, elementwise, namespace, ratio, to_device, to_host
+from .arrays import dot, elementwise, namespace, ratio, to_device, to_host
 from .descend import NonFiniteError, Step, descend
 from .libsvm import REAL
 from .oracle import FiniteSum, Oracle, Recorded, Shuffled
+from .probe import array_module
 from .problems import PROBLEMS, SPECIAL
 from .rule import Rule
 from .rules.adam import Adam, AMSGrad, AMSGradCorrected, AMSGradOriginal, CUSAdam

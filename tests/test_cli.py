@@ -308,7 +308,7 @@ def test_what_goes_wrong_is_one_sentence(refopt, arguments, sentence):
 
 @pytest.mark.skipif(os.environ.get("CUDA_VISIBLE_DEVICES", "") != "", reason="a GPU is meant to be used here")
 def test_a_missing_gpu_is_one_sentence_and_auto_falls_back(refopt):
-    from refopt.arrays import gpu_problem
+    from refopt.probe import gpu_problem
 
     if gpu_problem() is None:
         pytest.skip("this machine has a GPU that works")

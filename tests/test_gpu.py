@@ -18,7 +18,7 @@ from test_contract import WAITS
 
 from nets.models import MODELS
 from refopt import gpu
-from refopt.arrays import gpu_problem
+from refopt.probe import gpu_problem
 
 ROOT = Path(__file__).parents[1]
 

@@ -54,7 +54,7 @@ from nets.conv import conv2d, scatter, windows
 from nets.models import mlp
 from nets.oracle import NetOracle
 from refopt import PROBLEMS, GradientDescent, HeavyBall, Shuffled, descend
-from refopt.arrays import array_module
+from refopt.probe import array_module
 
 # %% [markdown]
 # The theorem
