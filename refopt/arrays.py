@@ -14,7 +14,7 @@ import ctypes
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from contextvars import ContextVar, copy_context
@@ -96,34 +96,73 @@ def elementwise(formula: Callable[..., Any]) -> Callable[..., Any]:
     The formula takes vectors (n,) and scalars and returns a vector (n,) or a tuple of them. Written over
     whole vectors, one with five operations moves five temporaries through main memory; in tiles none
     of them leaves the cache. The results are the same, bit for bit.
+
+    `reuse`: arguments that nobody reads again. A long vector's first results are written over them, in this order.
     """
 
     @functools.wraps(formula)
-    def run(*arguments: Any) -> Any:
+    def run(*arguments: Any, reuse: Sequence[Array] = ()) -> Any:
         n = max(getattr(a, "size", 1) for a in arguments)
         xps = {namespace(a) for a in arguments if hasattr(a, "ndim")} - {np}
         if n <= TILE or xps:
             fast = any(map(gpu.has_kernels, xps))
             return gpu.fused(formula, arguments, *xps) if fast else formula(*arguments)
 
-        def results(tile: slice) -> tuple[Array, ...]:
-            parts = formula(*(a[tile] if getattr(a, "ndim", 0) else a for a in arguments))
-            return parts if isinstance(parts, tuple) else (parts,)
-
         def fill(tile: slice) -> None:
-            for target, part in zip(whole, results(tile), strict=True):
-                target[tile] = part
+            results = formula(*parts(arguments, tile))
+            results = results if isinstance(results, tuple) else (results,)
+            results = [r if r.base is None else r.copy() for r in results]  # an argument handed through: it may go
+            for target, result in zip(whole, results, strict=True):
+                target[tile] = result
 
-        kinds = formula(*(a[:1] if getattr(a, "ndim", 0) else a for a in arguments))
-        whole = tuple(np.empty(n, kind.dtype) for kind in (kinds if isinstance(kinds, tuple) else (kinds,)))
+        kinds = formula(*parts(arguments, slice(1)))
+        kinds, several = (kinds, True) if isinstance(kinds, tuple) else ((kinds,), False)
+        whole = (*reuse, *(np.empty(n, kind.dtype) for kind in kinds[len(reuse) :]))
         in_tiles(n, fill)
-        return whole if isinstance(kinds, tuple) else whole[0]
+        return whole if several else whole[0]
 
     return run
 
 
+def parts(arguments: Sequence[Any], tile: slice) -> list[Any]:
+    """Return a formula's arguments for a tile: slices of its vectors, and its scalars."""
+    return [a[tile] if getattr(a, "ndim", 0) else a for a in arguments]
+
+
+def deferred(formula: Callable[..., Any]) -> Callable[..., Any]:
+    """Run a pure element-wise formula when its result, a long displacement, is added to x: one pass in place of two.
+
+    Until then the arguments must stay as they are. Short vectors, and those of a GPU, are computed at once.
+    """
+
+    at_once = elementwise(formula)
+
+    @functools.wraps(formula)
+    def run(*arguments: Any) -> Any:
+        v = next(a for a in arguments if getattr(a, "ndim", 0))
+        return Deferred(formula, arguments, v) if namespace(v) is np and v.size > TILE else at_once(*arguments)
+
+    return run
+
+
+class Deferred:
+    """A vector (n,) that is not computed yet: a slice of it is, and `np.asarray` has all."""
+
+    ndim = 1
+
+    def __init__(self, formula: Callable[..., Any], arguments: Sequence[Any], like: Array):
+        self.formula, self.arguments = formula, arguments
+        self.shape, self.size, self.dtype = like.shape, like.size, like.dtype
+
+    def __getitem__(self, tile: slice) -> Array:
+        return self.formula(*parts(self.arguments, tile))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return elementwise(self.formula)(*self.arguments).astype(dtype or self.dtype, copy=False)
+
+
 def add_to(x: Array, d: Array) -> None:
-    """Add d to x in place, both (n,)."""
+    """Add d to x in place, both (n,); d may be deferred."""
     if namespace(x) is not np or x.size <= TILE:
         x += d
     else:
@@ -133,17 +172,15 @@ def add_to(x: Array, d: Array) -> None:
 def in_tiles(n: int, work: Callable[[slice], Any]) -> None:
     """Call work(tile) for slices of at most TILE elements that cover range(n), on up to four cores at a time."""
     keep_freed_memory()
-    tiles = [slice(start, min(start + TILE, n)) for start in range(0, n, TILE)]
-    parts = min(4, THREADS.get())  # four use up the memory's bandwidth
-    shares = [tiles[k::parts] for k in range(parts)]
+    tiles = iter([slice(start, min(start + TILE, n)) for start in range(0, n, TILE)])
 
-    def each(share: list[slice]) -> None:
-        for tile in share:
+    def some() -> None:
+        for tile in tiles:  # each thread takes the next one
             work(tile)
 
-    others = [helpers().submit(copy_context().run, each, share) for share in shares[1:] if share]
+    others = [helpers().submit(copy_context().run, some) for _ in range(min(4, THREADS.get()) - 1)]  # 4 fill the bus
     try:
-        each(shares[0])
+        some()
     finally:
         wait(others)
     for other in others:

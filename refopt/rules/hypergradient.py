@@ -206,7 +206,7 @@ class AdamHD(GradientDescentHD):
 
     def direction(self, g):
         betas, scale = (self.beta1, self.beta2), (self.correction(), self.eps)
-        self.m, self.v, u = self.update(self.m, self.v, g, *betas, *scale)
+        self.m, self.v, u = self.update(self.m, self.v, g, *betas, *scale, reuse=[self.m, self.v])
         return u
 
     def correction(self):

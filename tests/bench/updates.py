@@ -65,9 +65,13 @@ def steps(rule, oracle, x):
     """Yield the milliseconds of one step after the other, without end."""
     last = time.perf_counter()
     for _ in descend(rule, oracle, x):
-        now = time.perf_counter()
-        yield 1000 * (now - last)
+        yield 1000 * (time.perf_counter() - last)
         last = time.perf_counter()
+
+
+def third(step):
+    """Return the time of the third of three steps: by then the other side's threads have stopped waiting for work."""
+    return [step() for _ in range(3)][-1]
 
 
 def compare(kind, ready, x, options):
@@ -78,7 +82,8 @@ def compare(kind, ready, x, options):
         sizes = [block.slice.stop - block.slice.start for block in ready.blocks]
         told = [json.dumps([*THEIRS[kind], foreach, sizes]) for foreach in (False, True)]
         peers = [Peer("torch_updates", options.torch, text) for text in told]
-    rows = [[next(mine), *(1000 * peer.step()[0] for peer in peers)] for _ in range(options.rounds + 2)][2:]
+    turns = [lambda: next(mine), *((lambda peer=peer: 1000 * peer.step()[0]) for peer in peers)]
+    rows = [[third(turn) for turn in turns] for _ in range(options.rounds + 2)][2:]
     for peer in peers:
         peer.end()
     ours, *theirs = (statistics.median(column) for column in zip(*rows, strict=True))
