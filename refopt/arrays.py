@@ -63,7 +63,11 @@ def dot(a: Array, b: Array) -> Scalar:
     difference of nearby gradients. (All in float64 would take five times as long, all in float32 just as long.)
     """
     if (xp := namespace(a)) is not np:
-        return gpu.dot(a, b, xp) if gpu.has_kernels(xp) else (a * b).sum(dtype=np.float64).astype(a.dtype)
+        return (
+            gpu.dots(a, b, [slice(None)], xp)[0]
+            if gpu.has_kernels(xp)
+            else (a * b).sum(dtype=np.float64).astype(a.dtype)
+        )
     if a.dtype == np.float64:
         return np.dot(a, b)
     rest = a.size - a.size % ROW
@@ -71,11 +75,31 @@ def dot(a: Array, b: Array) -> Scalar:
     return a.dtype.type(rows.sum(dtype=np.float64) + np.dot(a[rest:], b[rest:]))
 
 
+def dots(a: Array, b: Array, parts: Sequence[slice]) -> Array:
+    """Inner products (B,) of the parts of two vectors (n,), as accurate as `dot`; on a GPU in one pass."""
+    xp = namespace(a)
+    return gpu.dots(a, b, parts, xp) if gpu.has_kernels(xp) else xp.stack([dot(a[part], b[part]) for part in parts])
+
+
+def spread(values: Array, parts: Sequence[slice], x: Array) -> Array:
+    """Return the vector like x (n,) that has values[k] on the k-th part, and 0 on none."""
+    xp = namespace(x)
+    if gpu.has_kernels(xp):
+        return gpu.spread(values, parts, x, xp)
+    whole = xp.zeros_like(x)
+    for part, value in zip(parts, values, strict=True):
+        whole[part] = value
+    return whole
+
+
 def ratio(a: Scalar, b: Scalar) -> Scalar:
-    """Return a / b, and 0 where b is 0: a step size along a zero gradient is no step. Free of branches."""
-    xp = namespace(b)
-    zero = b == 0
-    return xp.where(zero, xp.zeros_like(b), a / xp.where(zero, xp.ones_like(b), b))
+    """Return a / b, and 0 where b is 0: a step size along a zero gradient is no step. Free of branches; a is finite."""
+    return a / (b + (b == 0)) * (b != 0)
+
+
+def choose(condition: Array, a: Array, b: Array) -> Array:
+    """Return a where the condition holds, else b; all (n,), finite. (`where` is slow where chance decides.)"""
+    return condition * a + ~condition * b
 
 
 def all_finite(x: Array) -> Scalar:
@@ -134,7 +158,6 @@ def deferred(formula: Callable[..., Any]) -> Callable[..., Any]:
 
     Until then the arguments must stay as they are. Short vectors, and those of a GPU, are computed at once.
     """
-
     at_once = elementwise(formula)
 
     @functools.wraps(formula)
@@ -148,7 +171,7 @@ def deferred(formula: Callable[..., Any]) -> Callable[..., Any]:
 class Deferred:
     """A vector (n,) that is not computed yet: a slice of it is, and `np.asarray` has all."""
 
-    ndim = 1
+    xp, ndim = np, 1
 
     def __init__(self, formula: Callable[..., Any], arguments: Sequence[Any], like: Array):
         self.formula, self.arguments = formula, arguments
@@ -159,6 +182,12 @@ class Deferred:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return elementwise(self.formula)(*self.arguments).astype(dtype or self.dtype, copy=False)
+
+
+@elementwise
+def moved(x: Array, before: Array) -> tuple[Array, Array]:
+    """Return a copy of x, and the move to it from where it was before, all (n,)."""
+    return +x, x - before
 
 
 def add_to(x: Array, d: Array) -> None:

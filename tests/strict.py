@@ -17,6 +17,7 @@ import operator
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import cupy_table
 import numpy as np
@@ -316,3 +317,6 @@ def __getattr__(name):
     if name.startswith("__"):
         raise AttributeError(name)
     return getattr(_names, name)
+
+
+cuda = SimpleNamespace(runtime=SimpleNamespace(getDevice=lambda: 0))

@@ -1,5 +1,6 @@
 """The switch between NumPy and CuPy, and the few operations that every formula relies on."""
 
+import itertools
 import math
 import os
 import re
@@ -13,7 +14,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refopt import array_module, arrays, dot, elementwise, namespace, ratio, to_device, to_host
-from refopt.arrays import CORES, ROW, TILE, add_to, all_finite, helpers, in_tiles
+from refopt.arrays import (
+    CORES,
+    ROW,
+    TILE,
+    add_to,
+    all_finite,
+    choose,
+    deferred,
+    dots,
+    helpers,
+    in_tiles,
+    moved,
+    spread,
+)
 
 quick = settings(max_examples=30, deadline=None)
 sizes = st.builds(lambda tiles, offset: max(1, tiles * TILE + offset), st.integers(0, 2), st.integers(-2, 2))
@@ -157,6 +171,68 @@ def test_a_long_vector_goes_in_tiles_and_a_device_array_whole():
     record(strict.asarray(np.zeros(2 * TILE + 1)))
     assert seen == [TILE, 2 * TILE + 1]
     assert elementwise(formula).__name__ == "formula"
+
+
+def test_the_first_results_are_written_over_what_is_given_for_reuse_and_whatever_is_handed_through_survives():
+    """The second result is the first argument as it was, though the first one is written over it before."""
+    rng = np.random.default_rng(1)
+    m, last, x = rng.standard_normal((3, 2 * TILE + 5))
+    before = m.copy(), last.copy()
+    shift = elementwise(lambda x, m, last: (x + m, m, x - last))
+    new, was, d = shift(x, m, last, reuse=[m, last])
+    assert new is m
+    assert was is last
+    assert (new == x + before[0]).all()
+    assert (was == before[0]).all()
+    assert (d == x - before[1]).all()
+
+
+def test_a_long_displacement_is_computed_where_it_is_added():
+    seen = []
+    x, g = np.random.default_rng(2).standard_normal((2, 2 * TILE + 5)).astype(np.float32)
+    twice, back = deferred(lambda g: 2 * g), deferred(lambda rate, d: seen.append(d.size) or -rate * d)
+    d = back(0.1, twice(g))  # one deferred vector of another
+    assert not seen
+    expected = x + -0.1 * (2 * g)
+    add_to(x, d)
+    assert sorted(seen) == [5, TILE, TILE]
+    assert x.tobytes() == expected.tobytes()
+    assert np.asarray(d).tobytes() == (-0.1 * (2 * g)).tobytes()
+    assert d[:].dtype == d.dtype == np.float32
+    assert isinstance(twice(g[:TILE]), np.ndarray), "a short one is computed at once"
+
+
+@precisions
+def test_parts_have_their_inner_products_and_values_of_their_own(dtype):
+    """Also on a device; between parts there is nothing. Products of small whole numbers are exact."""
+    a, b = np.random.default_rng(3).integers(-9, 10, (2, 3000)).astype(dtype)
+    parts = [slice(0, 1), slice(5, 2400), slice(2400, 2990)]
+    products, values = dots(a, b, parts), np.array([2, 3, 4], dtype)
+    assert products.dtype == dtype
+    assert products.tolist() == [a[part] @ b[part] for part in parts]
+    assert strict.read(dots(strict.asarray(a), strict.asarray(b), parts)).tolist() == products.tolist()
+    whole = spread(values, parts, a)
+    assert whole.dtype == dtype
+    assert whole.tolist() == [2.0] + [0.0] * 4 + [3.0] * 2395 + [4.0] * 590 + [0.0] * 10
+    assert strict.read(spread(strict.asarray(values), parts, strict.asarray(a))).tolist() == whole.tolist()
+
+
+@precisions
+def test_a_move_is_the_difference_and_the_copy_is_no_view(dtype):
+    x, before = np.random.default_rng(4).standard_normal((2, 7)).astype(dtype)
+    copy, s = moved(x, before)
+    assert (copy == x).all()
+    assert not np.shares_memory(copy, x)
+    assert (s == x - before).all()
+
+
+@precisions
+def test_choose_is_where(dtype):
+    a, b = np.array([1, 2, 1e7], dtype), np.array([3, 4, 2.5], dtype)
+    for condition in itertools.product([True, False], repeat=3):
+        chosen = choose(np.array(condition), a, b)
+        assert chosen.dtype == dtype
+        assert chosen.tolist() == np.where(condition, a, b).tolist()
 
 
 @quick

@@ -94,7 +94,7 @@ def rates(v, lr, eps, eps_root):
 
 @dataclass
 class Diagonal(Rule):
-    """What the family shares: vectors of averages, a formula of their `update`, one of the rates, and one of the step."""
+    """What the family shares: vectors of averages, and formulas of their `update`, of the rates, and of the step."""
 
     lr: Rate = 0.01
     eps: float = 1e-8
@@ -124,6 +124,7 @@ class Diagonal(Rule):
         """Return the state's vectors, in the order of their names."""
         return [getattr(self, name) for name in self.vectors]
 
+    @elementwise
     def update(self, *vectors_and_g):
         """Return the vectors of step t, all (n,), from those of the step before and g (n,)."""
         raise NotImplementedError

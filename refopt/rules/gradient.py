@@ -147,6 +147,7 @@ class Momentum(GradientDescent):
         return self.along(self.m, g, mu, self.eta)
 
     @staticmethod
+    @elementwise
     def remember(m, g, mu, lr):
         """Return the new m (n,)."""
         raise NotImplementedError
