@@ -4,9 +4,9 @@
 
 The oracle answers at once, with a gradient that lies ready; what is timed is the rule, the loop around it with its
 check that all is finite, and x += d. The shares are those of ResNet-18's steps at batch 32 and 128, forward and
-backward, timed in the same run. Rules that ask more than once in a step (line searches, look-ahead) pay for that elsewhere; Newton is not
-for networks. Three rules are PyTorch's too: they take turns with the faster of its two forms, tensor by tensor and
-foreach, in a process of its own.
+backward, timed in the same run. Rules that ask more than once in a step (line searches, look-ahead) pay for that
+elsewhere; Newton is not for networks. Three rules are PyTorch's too: they take turns with the faster of its two forms,
+tensor by tensor and foreach, in a process of its own.
 """
 
 import argparse
