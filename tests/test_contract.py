@@ -95,7 +95,7 @@ def with_f_star(kind, f_star):
 @every_rule
 @sources
 def test_in_tiles_a_rule_takes_the_same_steps_bit_for_bit(kind, source, monkeypatch):
-    """There averages are written over themselves, and displacements computed as x moves; `step.d` is what moved it."""
+    """AR1, AR2, AR3. There averages are written over themselves, and displacements computed as x moves, by `step.d`."""
     plain = bits(kind(), source(family()), family().x0)
     monkeypatch.setattr(arrays, "TILE", 4)  # of 6
     steps = descend(kind(), ReadOnly(source(family())), family().x0)
