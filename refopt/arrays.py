@@ -14,7 +14,7 @@ import ctypes
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from contextvars import ContextVar, copy_context
@@ -60,8 +60,10 @@ def dot(a: Array, b: Array) -> Scalar:
     the error does not grow with n: at most 3e-5 of <|a|, |b|>, in practice below 1e-6, and a rule may divide by a
     difference of nearby gradients. (All in float64 would take five times as long, all in float32 just as long.)
     """
-    if (xp := namespace(a)) is not np:
-        return gpu.dot(a, b, xp) if gpu.has_kernels(xp) else (a * b).sum(dtype=np.float64).astype(a.dtype)
+    if gpu.has_kernels(xp := namespace(a)):
+        return gpu.dots(a, b, [slice(None)], xp)[0]
+    if xp is not np:
+        return (a * b).sum(dtype=np.float64).astype(a.dtype)
     if a.dtype == np.float64:
         return np.dot(a, b)
     rest = a.size - a.size % ROW
@@ -69,11 +71,31 @@ def dot(a: Array, b: Array) -> Scalar:
     return a.dtype.type(rows.sum(dtype=np.float64) + np.dot(a[rest:], b[rest:]))
 
 
+def dots(a: Array, b: Array, parts: Sequence[slice]) -> Array:
+    """Inner products (B,) of the parts of two vectors (n,), as accurate as `dot`; on a GPU in one pass."""
+    xp = namespace(a)
+    return gpu.dots(a, b, parts, xp) if gpu.has_kernels(xp) else xp.stack([dot(a[part], b[part]) for part in parts])
+
+
+def spread(values: Array, parts: Sequence[slice], x: Array) -> Array:
+    """Return the vector like x (n,) that has values[k] on the k-th part, and 0 on none."""
+    xp = namespace(x)
+    if gpu.has_kernels(xp):
+        return gpu.spread(values, parts, x, xp)
+    whole = xp.zeros_like(x)
+    for part, value in zip(parts, values, strict=True):
+        whole[part] = value
+    return whole
+
+
 def ratio(a: Scalar, b: Scalar) -> Scalar:
-    """Return a / b, and 0 where b is 0: a step size along a zero gradient is no step. Free of branches."""
-    xp = namespace(b)
-    zero = b == 0
-    return xp.where(zero, xp.zeros_like(b), a / xp.where(zero, xp.ones_like(b), b))
+    """Return a / b, and 0 where b is 0: a step size along a zero gradient is no step. Free of branches; a is finite."""
+    return a / (b + (b == 0)) * (b != 0)
+
+
+def choose(condition: Array, a: Array, b: Array) -> Array:
+    """Return a where the condition holds, else b; all (n,), finite. (`where` is slow where chance decides.)"""
+    return condition * a + ~condition * b
 
 
 def all_finite(x: Array) -> Scalar:
@@ -94,34 +116,78 @@ def elementwise(formula: Callable[..., Any]) -> Callable[..., Any]:
     The formula takes vectors (n,) and scalars and returns a vector (n,) or a tuple of them. Written over
     whole vectors, one with five operations moves five temporaries through main memory; in tiles none
     of them leaves the cache. The results are the same, bit for bit.
+
+    `reuse`: arguments that nobody reads again. A long vector's first results are written over them, in this order.
     """
 
     @functools.wraps(formula)
-    def run(*arguments: Any) -> Any:
+    def run(*arguments: Any, reuse: Sequence[Array] = ()) -> Any:
         n = max(getattr(a, "size", 1) for a in arguments)
         xps = {namespace(a) for a in arguments if hasattr(a, "ndim")} - {np}
         if n <= TILE or xps:
             fast = any(map(gpu.has_kernels, xps))
             return gpu.fused(formula, arguments, *xps) if fast else formula(*arguments)
 
-        def results(tile: slice) -> tuple[Array, ...]:
-            parts = formula(*(a[tile] if getattr(a, "ndim", 0) else a for a in arguments))
-            return parts if isinstance(parts, tuple) else (parts,)
-
         def fill(tile: slice) -> None:
-            for target, part in zip(whole, results(tile), strict=True):
-                target[tile] = part
+            results = formula(*parts(arguments, tile))
+            results = results if isinstance(results, tuple) else (results,)
+            results = [r if r.base is None else r.copy() for r in results]  # an argument handed through: it may go
+            for target, result in zip(whole, results, strict=True):
+                target[tile] = result
 
-        kinds = formula(*(a[:1] if getattr(a, "ndim", 0) else a for a in arguments))
-        whole = tuple(np.empty(n, kind.dtype) for kind in (kinds if isinstance(kinds, tuple) else (kinds,)))
+        kinds = formula(*parts(arguments, slice(1)))
+        kinds, several = (kinds, True) if isinstance(kinds, tuple) else ((kinds,), False)
+        whole = (*reuse, *(np.empty(n, kind.dtype) for kind in kinds[len(reuse) :]))
         in_tiles(n, fill)
-        return whole if isinstance(kinds, tuple) else whole[0]
+        return whole if several else whole[0]
 
     return run
 
 
+def parts(arguments: Sequence[Any], tile: slice) -> list[Any]:
+    """Return a formula's arguments for a tile: slices of its vectors, and its scalars."""
+    return [a[tile] if getattr(a, "ndim", 0) else a for a in arguments]
+
+
+def deferred(formula: Callable[..., Any]) -> Callable[..., Any]:
+    """Run a pure element-wise formula when its result, a long displacement, is added to x: one pass in place of two.
+
+    Until then the arguments must stay as they are. Short vectors, and those of a GPU, are computed at once.
+    """
+    at_once = elementwise(formula)
+
+    @functools.wraps(formula)
+    def run(*arguments: Any) -> Any:
+        v = next(a for a in arguments if getattr(a, "ndim", 0))
+        return Deferred(formula, arguments, v) if namespace(v) is np and v.size > TILE else at_once(*arguments)
+
+    return run
+
+
+class Deferred:
+    """A vector (n,) that is not computed yet: a slice of it is, and `np.asarray` has all."""
+
+    xp, ndim = np, 1
+
+    def __init__(self, formula: Callable[..., Any], arguments: Sequence[Any], like: Array):
+        self.formula, self.arguments = formula, arguments
+        self.shape, self.size, self.dtype = like.shape, like.size, like.dtype
+
+    def __getitem__(self, tile: slice) -> Array:
+        return self.formula(*parts(self.arguments, tile))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return elementwise(self.formula)(*self.arguments).astype(dtype or self.dtype, copy=False)
+
+
+@elementwise
+def moved(x: Array, before: Array) -> tuple[Array, Array]:
+    """Return a copy of x, and the move to it from where it was before, all (n,)."""
+    return +x, x - before
+
+
 def add_to(x: Array, d: Array) -> None:
-    """Add d to x in place, both (n,)."""
+    """Add d to x in place, both (n,); d may be deferred."""
     if namespace(x) is not np or x.size <= TILE:
         x += d
     else:
@@ -131,17 +197,15 @@ def add_to(x: Array, d: Array) -> None:
 def in_tiles(n: int, work: Callable[[slice], Any]) -> None:
     """Call work(tile) for slices of at most TILE elements that cover range(n), on up to four cores at a time."""
     keep_freed_memory()
-    tiles = [slice(start, min(start + TILE, n)) for start in range(0, n, TILE)]
-    parts = min(4, THREADS.get())  # four use up the memory's bandwidth
-    shares = [tiles[k::parts] for k in range(parts)]
+    tiles = iter([slice(start, min(start + TILE, n)) for start in range(0, n, TILE)])
 
-    def each(share: list[slice]) -> None:
-        for tile in share:
+    def some() -> None:
+        for tile in tiles:  # each thread takes the next one
             work(tile)
 
-    others = [helpers().submit(copy_context().run, each, share) for share in shares[1:] if share]
+    others = [helpers().submit(copy_context().run, some) for _ in range(min(4, THREADS.get()) - 1)]  # 4 fill the bus
     try:
-        each(shares[0])
+        some()
     finally:
         wait(others)
     for other in others:

@@ -37,11 +37,16 @@ class Step:
     """The first value the oracle gave in this step: f at x before the move, on the current sample."""
     g: Array
     """The gradient (n,) that came with it. (A look-ahead rule asks at its look-ahead point.)"""
-    d: Array
-    """The displacement (n,) that the rule proposed."""
+    move: Array
+    """The displacement as the rule proposed it: perhaps not computed yet."""
     rule: Rule = field(repr=False)
     own: int = field(repr=False)
     """The rule's own count of its steps."""
+
+    @cached_property
+    def d(self) -> Array:
+        """The displacement (n,) that the rule proposed; ask before the next step, or the rule may have changed it."""
+        return self.move[:]
 
     @cached_property
     def eta(self) -> Any:

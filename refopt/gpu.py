@@ -4,7 +4,7 @@ On a GPU every operation of NumPy's kind is a pass through memory: a formula of 
 writes thirty times n. So `fused` runs the formula once on `Term`s, which do not compute but write down what is asked
 of them, one line of C for each operation, and makes one kernel of the lines: it reads every argument once and writes
 every result once. The text of the rule stays the one text; numbers in it are arguments of the kernel, so a rate that
-changes from step to step needs no new one. `dot` adds in float64 and has no temporary.
+changes from step to step needs no new one. `dots` adds in float64 and has no temporary.
 
 Products and sums are not contracted to fused multiply-adds: a formula gives the bits it gives on a CPU (but numbers
 below the smallest normal one are flushed to 0).
@@ -15,7 +15,7 @@ A kernel runs on all i of range(n) in strides of the number of threads. Shapes: 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -30,8 +30,7 @@ template<typename T, int V> struct alignas(sizeof(T) * V) Vec { T at[V]; };
     for (long long t = blockIdx.x * 256LL + threadIdx.x; t < (total); t += gridDim.x * 256LL)
 """
 
-DOT = """
-/* out[0] = sum of a[i] b[i]: each block writes the sum of its share to `parts`, then one block adds those, in order. */
+DOTS = """
 __device__ double sum_of_block(double mine) {
     __shared__ double sums[256];
     sums[threadIdx.x] = mine;
@@ -42,18 +41,27 @@ __device__ double sum_of_block(double mine) {
     return sums[threadIdx.x];  // the whole in thread 0, which nobody else reads
 }
 
-template<typename T> __global__ void dot_of_blocks(const T* a, const T* b, double* parts, int n) {
+/* Row y of the grid has the y-th part of a and b, from bounds[2y] to bounds[2y + 1]. Each block writes the sum of its
+   share of the products; then one block for each part adds those, in order, to out[y]. */
+template<typename T>
+__global__ void products_of_blocks(const T* a, const T* b, const long long* bounds, double* sums) {
     double mine = 0;
-    FOR_EACH(i, n) mine += (double)a[i] * b[i];
+    long long start = bounds[2 * blockIdx.y], size = bounds[2 * blockIdx.y + 1] - start;
+    FOR_EACH(i, size) mine += (double)a[start + i] * b[start + i];
     double sum = sum_of_block(mine);
-    if (threadIdx.x == 0) parts[blockIdx.x] = sum;
+    if (threadIdx.x == 0) sums[blockIdx.y * gridDim.x + blockIdx.x] = sum;
 }
 
-template<typename T> __global__ void sum_of_parts(const double* parts, T* out, int n) {
+template<typename T> __global__ void sum_of_blocks(const double* sums, T* out, int blocks) {
     double mine = 0;
-    for (int i = threadIdx.x; i < n; i += 256) mine += parts[i];
+    for (int i = threadIdx.x; i < blocks; i += 256) mine += sums[blockIdx.y * blocks + i];
     double sum = sum_of_block(mine);
-    if (threadIdx.x == 0) out[0] = (T)sum;
+    if (threadIdx.x == 0) out[blockIdx.y] = (T)sum;
+}
+
+template<typename T> __global__ void spread(const T* values, const long long* bounds, T* out) {
+    long long start = bounds[2 * blockIdx.y], size = bounds[2 * blockIdx.y + 1] - start;
+    FOR_EACH(i, size) out[start + i] = values[blockIdx.y];
 }
 """
 
@@ -97,12 +105,31 @@ def blocks(n: int) -> tuple[int]:
     return (max(1, min(MOST_BLOCKS, -(-n // THREADS))),)
 
 
-def dot(a: Any, b: Any, xp: Any) -> Any:
-    """Inner product of two vectors (n,), 0-d of their dtype: products and sums in float64, in a fixed order."""
-    grid, name = blocks(a.size), C_TYPES[a.dtype]
-    parts, out = xp.empty(grid, np.float64), xp.empty((), a.dtype)
-    launch(DOT, f"dot_of_blocks<{name}>", grid, *map(xp.ascontiguousarray, (a, b)), parts, a.size)
-    launch(DOT, f"sum_of_parts<{name}>", (1,), parts, out, grid[0])
+@functools.lru_cache(maxsize=64)
+def bounds(parts: tuple[tuple[int, int], ...], device: int, xp: Any) -> tuple[tuple[int, int], Any]:
+    """Return a grid with a row of blocks for each part, and the parts' ends (2B,), on the device."""
+    longest = max(end - start for start, end in parts)
+    return (min(blocks(longest)[0], max(1, 4 * MOST_BLOCKS // len(parts))), len(parts)), xp.asarray(np.ravel(parts))
+
+
+def rows(parts: Sequence[slice], n: int, xp: Any) -> tuple[tuple[int, int], Any]:
+    """Return `bounds` of the parts of range(n): made once, for a host that waits for no device."""
+    return bounds(tuple(part.indices(n)[:2] for part in parts), xp.cuda.runtime.getDevice(), xp)
+
+
+def dots(a: Any, b: Any, parts: Sequence[slice], xp: Any) -> Any:
+    """Inner products (B,) of the parts of two vectors (n,): products and sums in float64, in a fixed order."""
+    (grid, ends), name = rows(parts, a.size, xp), C_TYPES[a.dtype]
+    sums, out = xp.empty(grid, np.float64), xp.empty(len(parts), a.dtype)
+    launch(DOTS, f"products_of_blocks<{name}>", grid, *map(xp.ascontiguousarray, (a, b)), ends, sums)
+    launch(DOTS, f"sum_of_blocks<{name}>", (1, len(parts)), sums, out, grid[0])
+    return out
+
+
+def spread(values: Any, parts: Sequence[slice], x: Any, xp: Any) -> Any:
+    """Return the vector like x (n,) that has values[k] on the k-th part, and 0 on none."""
+    (grid, ends), out = rows(parts, x.size, xp), xp.zeros_like(x)
+    launch(DOTS, f"spread<{C_TYPES[x.dtype]}>", grid, xp.ascontiguousarray(values), ends, out)
     return out
 
 
@@ -164,6 +191,12 @@ class Term:
     __eq__, __ne__ = _binary("{} == {}", "bool"), _binary("{} != {}", "bool")  # type: ignore[assignment]
     __and__, __or__ = _binary("{} && {}", "bool"), _binary("{} || {}", "bool")
     __hash__ = None  # type: ignore[assignment]
+
+    def __pos__(self) -> Term:
+        return self.kernel.term(f"{self}")
+
+    def __invert__(self) -> Term:
+        return self.kernel.term(f"!{self}", "bool")
 
     def __neg__(self) -> Term:
         return self.kernel.term(f"-{self}")

@@ -101,7 +101,7 @@ def displacements(rule, g):
     rows = []
     for _ in g:
         oracle.draw()
-        rows.append((rule.step(x, oracle).copy(), np.copy(rule.eta)))
+        rows.append((np.array(rule.step(x, oracle)), np.copy(rule.eta)))
     d, eta = map(np.array, zip(*rows, strict=True))
     return d, eta
 

@@ -16,7 +16,7 @@ import strict
 
 from nets.kernels import LOSS, WINDOWS
 from nets.norm_kernels import NORM
-from refopt.gpu import DOT, PRELUDE
+from refopt.gpu import DOTS, PRELUDE
 
 INSTANCES = {  # of the templates, all that is asked for
     PRELUDE + source: tuple(
@@ -26,7 +26,7 @@ INSTANCES = {  # of the templates, all that is asked for
         for rest in dict.fromkeys(parameters.format(V=V) for V in (1, wide))
     )
     for source, names in {
-        DOT: {"dot_of_blocks": "", "sum_of_parts": ""},
+        DOTS: {"products_of_blocks": "", "sum_of_blocks": "", "spread": ""},
         LOSS: {"softmax_cross_entropy": ""},
         WINDOWS: {"im2col": ", {V}", "col2im": ", {V}", "max_pool": "", "mean_pool": "", "max_pool_gradient": "",
                   "mean_pool_gradient": ""},

@@ -29,7 +29,8 @@ from refopt import (
 )
 from refopt.oracle import Block
 from refopt.problems import vec
-from refopt.rules.adasecant import EPS, mean, outlier
+from refopt.rules import adasecant
+from refopt.rules.adasecant import EPS, averaged, outlier
 
 
 class Pairs(Scripted):
@@ -119,7 +120,9 @@ def test_the_corrected_gradients_are_those_computed_by_hand(kind, monkeypatch):
     np.testing.assert_allclose([c[0] for *_, c in noted], by_hand, rtol=1e-11)
     g, tau = four().gradients[:, 0], [1, 1.5, 2, 1.67674510525]
     for z, averages in ((g, [m[0] for m, *_ in noted]), (g * g, [E_gg[0] for _, E_gg, *_ in noted])):
-        by_hand = list(accumulate(zip(z, tau, strict=True), lambda E, z_tau: mean(E, *z_tau), initial=0.0))[1:]
+        by_hand = list(
+            accumulate(zip(z, tau, strict=True), lambda E, z_tau: averaged(z_tau[1])(E, z_tau[0]), initial=0.0)
+        )[1:]
         np.testing.assert_allclose(averages, by_hand, rtol=1e-11)
 
 
@@ -254,9 +257,9 @@ def test_with_a_memory_that_counts_the_average_is_the_plain_mean_and_with_memory
     average, tau = 123.0, 1.0
     for j, value in enumerate(z, 1):
         assert tau == j
-        average = mean(average, value, tau)
+        average = averaged(tau)(average, value)
         assert abs(average - z[:j].mean()) <= 1e-15
-        assert mean(5.0, value, 1.0) == value
+        assert averaged(1.0)(5.0, value) == value
         tau = memory(tau)
 
 
@@ -373,8 +376,8 @@ def test_under_a_projection_the_averages_see_the_move_that_happened(kind):
     on_the_edge = 0
     for step in islice(descend(rule, oracle, total.x0), 10):
         if known is not None:
-            np.testing.assert_allclose(rule.E_s, mean(*known), rtol=1e-9, atol=1e-15)
-        known = rule.E_s, step.x - x, getattr(rule, "tau_last", rule.tau)
+            np.testing.assert_allclose(rule.E_s, known, rtol=1e-9, atol=1e-15)
+        known = averaged(getattr(rule, "tau_last", rule.tau))(rule.E_s, step.x - x)
         x = step.x.copy()
         on_the_edge += (abs(x - total.x0) > 0.00399).sum()
     assert on_the_edge >= 5, "the box is needed"
@@ -462,8 +465,10 @@ def after(n, s, /, alpha_clip=25.0, **before):
     """The move, the rate, and the averages of AdaSecant in one coordinate; before it all that are not given are 0."""
     state = dict.fromkeys(AdaSecant.FIRST, 0.0) | {"tau_last": np.inf} | before
     arrays = [np.array([value]) for value in state.values()]
-    d, alpha, *averages = AdaSecant.lines(np.array([n]), np.array([s]), np.inf, alpha_clip, *arrays)
-    return d[0], alpha[0], {name: value[0] for name, value in zip(AdaSecant.FIRST, averages, strict=True)}
+    g, factor, x, last_x = np.array([[n], [1.0], [s], [0.0]])
+    *averages, _x, d = AdaSecant.lines(g, factor, x, last_x, np.inf, alpha_clip, *arrays)
+    new = {name: value[0] for name, value in zip(AdaSecant.FIRST, averages, strict=True)}
+    return d[0], adasecant.alpha(*(np.array(new[name]) for name in ("E_ss", "E_kk", "E_ks")), alpha_clip), new
 
 
 def test_one_step_of_the_authors_lines_by_hand():

@@ -1,5 +1,6 @@
 """The switch between NumPy and CuPy, and the few operations that every formula relies on."""
 
+import itertools
 import math
 import os
 
@@ -10,7 +11,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refopt import dot, elementwise, namespace, ratio, to_device, to_host
-from refopt.arrays import CORES, ROW, TILE, add_to, all_finite, helpers, in_tiles
+from refopt.arrays import (
+    CORES,
+    ROW,
+    TILE,
+    add_to,
+    all_finite,
+    choose,
+    deferred,
+    dots,
+    helpers,
+    in_tiles,
+    moved,
+    spread,
+)
 
 quick = settings(max_examples=30, deadline=None)
 sizes = st.builds(lambda tiles, offset: max(1, tiles * TILE + offset), st.integers(0, 2), st.integers(-2, 2))
@@ -124,6 +138,7 @@ def formula(x, m, c, unused):
 @quick
 @given(st.integers(0, 2**32 - 1), sizes, st.sampled_from([np.float32, np.float64]))
 def test_in_tiles_a_formula_gives_what_it_gives_on_the_whole_bit_for_bit(seed, n, dtype):
+    """AR1."""
     rng = np.random.default_rng(seed)
     x, m = rng.standard_normal((2, n)).astype(dtype)
     for c in 0.3, dtype(0.3), np.array(0.3, dtype), rng.standard_normal(n).astype(dtype):
@@ -135,6 +150,7 @@ def test_in_tiles_a_formula_gives_what_it_gives_on_the_whole_bit_for_bit(seed, n
 
 
 def test_every_output_of_a_formula_has_its_own_dtype_and_memory():
+    """AR1."""
     x = np.random.default_rng(0).standard_normal(TILE + 5).astype(np.float32)
     positive, same, again = elementwise(lambda x: (x > 0, x, x))(x)
     assert positive.dtype == bool
@@ -156,9 +172,77 @@ def test_a_long_vector_goes_in_tiles_and_a_device_array_whole():
     assert elementwise(formula).__name__ == "formula"
 
 
+def test_the_first_results_are_written_over_what_is_given_for_reuse_and_whatever_is_handed_through_survives():
+    """AR2. The second result is the first argument as it was, though the first one is written over it before."""
+    rng = np.random.default_rng(1)
+    m, last, x = rng.standard_normal((3, 2 * TILE + 5))
+    before = m.copy(), last.copy()
+    shift = elementwise(lambda x, m, last: (x + m, m, x - last, x > m))
+    new, was, d, larger = shift(x, m, last, reuse=[m, last])
+    assert new is m
+    assert was is last
+    assert (new == x + before[0]).all()
+    assert (was == before[0]).all()
+    assert (d == x - before[1]).all()
+    assert larger.dtype == bool
+    assert (larger == (x > before[0])).all()
+
+
+def test_a_long_displacement_is_computed_where_it_is_added():
+    """AR3."""
+    seen = []
+    x, g = np.random.default_rng(2).standard_normal((2, 2 * TILE + 5)).astype(np.float32)
+    twice, back = deferred(lambda g: 2 * g), deferred(lambda rate, d: seen.append(d.size) or -rate * d)
+    d = back(0.1, twice(g))  # one deferred vector of another
+    assert not seen
+    expected = x + -0.1 * (2 * g)
+    add_to(x, d)
+    assert sorted(seen) == [5, TILE, TILE]
+    assert x.tobytes() == expected.tobytes()
+    assert np.asarray(d).tobytes() == (-0.1 * (2 * g)).tobytes()
+    assert d[:].dtype == d.dtype == np.float32
+    assert isinstance(twice(g[:TILE]), np.ndarray), "a short one is computed at once"
+
+
+@precisions
+def test_parts_have_their_inner_products_and_values_of_their_own(dtype):
+    """AR4, AR5. Also on a device; between parts there is nothing. Products of small whole numbers are exact."""
+    a, b = np.random.default_rng(3).integers(-9, 10, (2, 3000)).astype(dtype)
+    parts = [slice(0, 1), slice(5, 2400), slice(2400, 2990)]
+    products, values = dots(a, b, parts), np.array([2, 3, 4], dtype)
+    assert products.dtype == dtype
+    assert products.tolist() == [a[part] @ b[part] for part in parts]
+    assert strict.read(dots(strict.asarray(a), strict.asarray(b), parts)).tolist() == products.tolist()
+    whole = spread(values, parts, a)
+    assert whole.dtype == dtype
+    assert whole.tolist() == [2.0] + [0.0] * 4 + [3.0] * 2395 + [4.0] * 590 + [0.0] * 10
+    assert strict.read(spread(strict.asarray(values), parts, strict.asarray(a))).tolist() == whole.tolist()
+
+
+@precisions
+def test_a_move_is_the_difference_and_the_copy_is_no_view(dtype):
+    """AR6."""
+    x, before = np.random.default_rng(4).standard_normal((2, 7)).astype(dtype)
+    copy, s = moved(x, before)
+    assert (copy == x).all()
+    assert not np.shares_memory(copy, x)
+    assert (s == x - before).all()
+
+
+@precisions
+def test_choose_is_where(dtype):
+    """AR7. Bit for bit: nothing is lost beside a large number that is not chosen."""
+    a, b = np.array([1, 2, 1e7, 2.5], dtype), np.array([3, 4, 2.5, 1e20], dtype)
+    for condition in itertools.product([True, False], repeat=4):
+        chosen = choose(np.array(condition), a, b)
+        assert chosen.dtype == dtype
+        assert chosen.tolist() == np.where(condition, a, b).tolist()
+
+
 @quick
 @given(st.integers(1, 9 * TILE))
 def test_tiles_cover_the_range_once(n):
+    """AR1."""
     pieces = []
     in_tiles(n, pieces.append)
     pieces.sort(key=lambda piece: piece.start)
@@ -169,6 +253,7 @@ def test_tiles_cover_the_range_once(n):
 @quick
 @given(st.integers(0, 2**32 - 1), sizes, st.sampled_from([np.float32, np.float64]))
 def test_add_to_is_the_sum_bit_for_bit_in_the_memory_of_x(seed, n, dtype):
+    """AR3."""
     x, d = np.random.default_rng(seed).standard_normal((2, n)).astype(dtype)
     total, before = x + d, x
     add_to(x, d)

@@ -38,6 +38,7 @@ from refopt import (
     Recorded,
     Shuffled,
     Simplex,
+    arrays,
     descend,
 )
 from refopt.arrays import dot
@@ -89,6 +90,19 @@ def frozen(state):
 def with_f_star(kind, f_star):
     """The rule, told the infimum if it can be told."""
     return kind(**{field.name: float(f_star) for field in fields(kind) if field.name == "f_star"})
+
+
+@every_rule
+@sources
+def test_in_tiles_a_rule_takes_the_same_steps_bit_for_bit(kind, source, monkeypatch):
+    """AR1, AR2, AR3. There averages are written over themselves, and displacements computed as x moves, by `step.d`."""
+    plain = bits(kind(), source(family()), family().x0)
+    monkeypatch.setattr(arrays, "TILE", 4)  # of 6
+    steps = descend(kind(), ReadOnly(source(family())), family().x0)
+    for x_eta, before in zip(plain, [family().x0.tobytes(), *(x for x, _ in plain)], strict=False):
+        step = next(steps)
+        assert (step.x.tobytes(), np.asarray(step.eta).tobytes()) == x_eta
+        assert (np.frombuffer(before) + step.d).tobytes() == x_eta[0]
 
 
 # --- 1, 2: what a step may touch -------------------------------------------------------------------------------------

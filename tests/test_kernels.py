@@ -5,7 +5,7 @@ On one core, thread by thread (see `shim`): index arithmetic, order of sums and 
 
 import contextlib
 import sys
-from itertools import islice
+from itertools import accumulate, chain, islice
 
 import numpy as np
 import pytest
@@ -295,6 +295,27 @@ def test_dot_adds_in_float64(n, dtype, seed):
     assert result.dtype == dtype
     bound = np.finfo(dtype).eps * abs(exact) + 1e-15 * (abs(a).astype(float) @ abs(b).astype(float))
     assert abs(float(result) - float(exact)) <= bound
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 700)), min_size=1, max_size=5), dtypes, seeds)
+def test_the_products_of_parts_are_those_of_each_alone_in_two_launches_for_all(gaps_and_sizes, dtype, seed):
+    """And no upload but in the first call. A value is spread over its part in one more, on zeros."""
+    ends = list(accumulate(chain(*gaps_and_sizes)))
+    parts = [slice(start, end) for start, end in zip(ends[::2], ends[1::2], strict=True)]
+    a, b = (strict.asarray(x) for x in draws(seed, dtype, ends[-1] + 3, ends[-1] + 3))
+    arrays.dots(a, b, parts)
+    with strict.watch() as seen:
+        products = arrays.dots(a, b, parts)
+        whole = arrays.spread(products, parts, a)
+    assert seen.launches == {"products_of_blocks": 1, "sum_of_blocks": 1, "spread": 1, "zeros_like": 1}
+    assert not seen.uploads
+    expected = np.zeros(a.size, dtype)
+    for product, part in zip(strict.read(products), parts, strict=True):
+        x, y = strict.read(a)[part].astype(float), strict.read(b)[part].astype(float)
+        assert abs(product - x @ y) <= np.finfo(dtype).eps * abs(x @ y) + 1e-15 * (abs(x) @ abs(y))
+        expected[part] = product
+    assert (strict.read(whole) == expected).all()
 
 
 def device(*values):

@@ -39,7 +39,7 @@ from nets.models import mlp
 from nets.oracle import NetOracle
 from refopt import PROBLEMS, SPECIAL, GradientDescent, HeavyBall, NesterovLookAhead, Shuffled
 from refopt.problems import rot
-from refopt.rules.gradient import Momentum
+from refopt.rules.gradient import Momentum, against
 
 # %% [markdown]
 # The theorem
@@ -298,7 +298,7 @@ assert np.isclose(np.sqrt(growth), 1.02, rtol=1e-3)
 # \left(f(x_0) - f^* + \frac{\mu}{2} |x_0 - x^*|^2\right). $$
 
 # %%
-show(Momentum.step, HeavyBall.update, NesterovLookAhead.step)
+show(against, Momentum.moved, HeavyBall.remember, NesterovLookAhead.step)
 
 steps, kappa = 150, quadratic.L / quadratic.mu
 root = np.sqrt(kappa)

@@ -56,7 +56,7 @@ from refopt import (
 )
 from refopt.convex import Quadratic
 from refopt.rules.adam import moments, unbiased
-from refopt.rules.diagonal import rates
+from refopt.rules.diagonal import Diagonal, rates
 
 # %% [markdown]
 # The theorem
@@ -140,7 +140,7 @@ assert ends["along the axes", "AdaGrad"] < 1e-3 * ends["turned by 45 degrees", "
 # Each member differs from the one before by a line.
 
 # %%
-show(rates, AdaGrad.update, RMSProp.average, moments, unbiased, Adam.update, AMSGradOriginal.update)
+show(rates, Diagonal.along, AdaGrad.update, RMSProp.average, moments, unbiased, Adam.along, AMSGradOriginal.update)
 
 # %% [markdown]
 # A check against the theorem
@@ -302,7 +302,8 @@ assert np.array_equal(jump, 0.25 * (-1.0) ** np.arange(21))
 
 rule, huge = AdaGrad(), np.full(1, 2e19, np.float32)
 with np.errstate(over="ignore"):
-    v, d = rule.update(np.zeros(1, np.float32), huge)
+    (v,) = rule.update(np.zeros(1, np.float32), huge)
+    d = rule.along(huge, v)
 assert np.isinf(v[0])
 assert d[0] == 0
 

@@ -67,7 +67,7 @@ References
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..arrays import elementwise, namespace
+from ..arrays import deferred, elementwise, namespace
 from ..checks import fraction
 from ..rule import Rate
 from .diagonal import Diagonal
@@ -100,14 +100,16 @@ class Adam(Diagonal):
         fraction(beta1=self.beta1, beta2=self.beta2)
 
     @elementwise
-    def last_rates(self, _m, v):
-        return self.rates(unbiased(v, self.beta2, self.t))
+    def update(self, m, v, g):
+        return moments(m, v, g, self.beta1, self.beta2)  # (1)
 
     @elementwise
-    def update(self, m, v, g):
-        m, v = moments(m, v, g, self.beta1, self.beta2)  # (1)
-        m_hat, v_hat = unbiased(m, self.beta1, self.t), unbiased(v, self.beta2, self.t)
-        return m, v, -self.rates(v_hat) * m_hat  # (3)
+    def last_rates(self, _m, v):
+        return self.rates(unbiased(v, self.beta2, self.t))  # (3)
+
+    @deferred
+    def along(self, _g, m, *squares):
+        return -self.last_rates(m, *squares) * unbiased(m, self.beta1, self.t)  # (3), (6), (7)
 
 
 @dataclass
@@ -118,14 +120,17 @@ class AMSGradOriginal(Adam):
     vectors = ("m", "v", "w")
 
     @elementwise
-    def last_rates(self, _m, _v, w):
-        return self.rates(w)
-
-    @elementwise
     def update(self, m, v, w, g):
         m, v = moments(m, v, g, self.beta1, self.beta2)  # (1)
-        w = namespace(v).maximum(w, v)  # (4)
-        return m, v, w, -self.rates(w) * m  # (5)
+        return m, v, namespace(v).maximum(w, v)  # (4)
+
+    @elementwise
+    def last_rates(self, _m, _v, w):
+        return self.rates(w)  # (5), (7)
+
+    @deferred
+    def along(self, _g, m, *squares):
+        return -self.last_rates(m, *squares) * m  # (5), (8)
 
 
 @dataclass
@@ -136,14 +141,9 @@ class AMSGrad(AMSGradOriginal):
 
     @elementwise
     def last_rates(self, _m, _v, w):
-        return self.rates(unbiased(w, self.beta2, self.t))
+        return self.rates(unbiased(w, self.beta2, self.t))  # (6)
 
-    @elementwise
-    def update(self, m, v, w, g):
-        m, v = moments(m, v, g, self.beta1, self.beta2)  # (1)
-        w = namespace(v).maximum(w, v)  # (4)
-        m_hat, w_hat = unbiased(m, self.beta1, self.t), unbiased(w, self.beta2, self.t)
-        return m, v, w, -self.rates(w_hat) * m_hat  # (6)
+    along = Adam.along
 
 
 @dataclass
@@ -155,9 +155,9 @@ class AMSGradCorrected(AMSGradOriginal):
     @elementwise
     def update(self, m, v, w, g):
         m, v = moments(m, v, g, self.beta1, self.beta2)  # (1)
-        m_hat, v_hat = unbiased(m, self.beta1, self.t), unbiased(v, self.beta2, self.t)
-        w = namespace(v).maximum(w, v_hat)  # (7)
-        return m, v, w, -self.rates(w) * m_hat  # (7)
+        return m, v, namespace(v).maximum(w, unbiased(v, self.beta2, self.t))  # (7)
+
+    along = Adam.along
 
 
 @dataclass
@@ -166,7 +166,4 @@ class CUSAdam(Adam):
 
     paper = "Sasse section 3.2"
 
-    @elementwise
-    def update(self, m, v, g):
-        m, v = moments(m, v, g, self.beta1, self.beta2)  # (1)
-        return m, v, -self.rates(unbiased(v, self.beta2, self.t)) * m  # (8)
+    along = AMSGradOriginal.along

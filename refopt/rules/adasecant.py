@@ -118,16 +118,19 @@ from dataclasses import dataclass
 from math import inf
 from typing import ClassVar
 
-from ..arrays import dot, elementwise, namespace, ratio
+from ..arrays import choose, dots, elementwise, moved, namespace, ratio, spread
 from ..checks import cap
 from ..rule import Rule
+from .gradient import against
 
 EPS = 1e-7  # the authors' ε
 
 
-def mean(average, z, tau):
-    """Return the average moved towards z, with memory τ; all (n,)."""
-    return (1 - 1 / tau) * average + z / tau  # (2)
+def averaged(tau):
+    """Return the function that moves an average towards z, with memory τ; all (n,)."""
+    w = 1 / tau
+    keep = 1 - w
+    return lambda average, z: keep * average + w * z  # (2)
 
 
 @dataclass
@@ -140,7 +143,7 @@ class AdaSecantTheory(Rule):
 
     def start(self, x, oracle):
         super().start(x, oracle)
-        zero = namespace(x).zeros_like(x)  # shared: no average is ever written into
+        zero = namespace(x).zeros_like(x)  # shared: no average is written into
         self.g = self.m = self.E_gg = self.num = self.den = zero
         self.E_s = self.E_ss = self.E_as = self.E_a = self.E_aa = zero
         self.tau, self.x = zero + 1, x.copy()
@@ -152,13 +155,13 @@ class AdaSecantTheory(Rule):
         self.m, self.E_gg, self.num, self.den, c = self.correct(
             g, g_next, self.m, self.E_gg, self.num, self.den, tau, self.TINY
         )
-        s = x - self.x if self.t else -c
+        self.x, s = moved(x, self.x, reuse=[self.x]) if self.t else (self.x, -c)
         self.E_s, self.E_ss, self.E_as, self.E_a, self.E_aa, self.eta = self.rate(
             s, a, self.partner(a), self.E_s, self.E_ss, self.E_as, self.E_a, self.E_aa, tau
         )
         self.tau = self.remember(g, self.m, self.E_gg, a, self.E_a, self.E_aa, self.E_s, self.E_ss, tau, self.TINY)
-        self.x, self.g, self.t = x.copy(), g, self.t + 1
-        return -self.eta * c  # (6)
+        self.g, self.t = g, self.t + 1
+        return against(c, self.eta)  # (6)
 
     def partner(self, a):
         """Return the difference that is averaged with the move: the one it made."""
@@ -168,8 +171,10 @@ class AdaSecantTheory(Rule):
     @elementwise
     def correct(g, g_next, m, E_gg, num, den, tau, tiny):  # noqa: PLR0917
         """Return the new averages and the corrected gradient."""
-        m, E_gg = mean(m, g, tau), mean(E_gg, g * g, tau)
-        num, den = mean(num, (g - g_next) * (g - m), tau), mean(den, (g - m) * (g_next - m), tau)
+        mean = averaged(tau)
+        m, E_gg = mean(m, g), mean(E_gg, g * g)
+        new = g - m
+        num, den = mean(num, (g - g_next) * new), mean(den, new * (g_next - m))
         gamma = ratio(num, den + tiny)  # (3)
         gamma = gamma * (1 + gamma + tiny != 0)
         return m, E_gg, num, den, (g + gamma * m) / (1 + gamma + tiny)  # (4)
@@ -178,9 +183,9 @@ class AdaSecantTheory(Rule):
     @elementwise
     def rate(s, a, partner, E_s, E_ss, E_as, E_a, E_aa, tau):  # noqa: PLR0917
         """Return the new averages and the rate."""
-        sqrt = namespace(s).sqrt
-        E_s, E_ss, E_as = mean(E_s, s, tau), mean(E_ss, s * s, tau), mean(E_as, partner * s, tau)  # (10)
-        E_a, E_aa = mean(E_a, a, tau), mean(E_aa, a * a, tau)
+        sqrt, mean = namespace(s).sqrt, averaged(tau)
+        E_s, E_ss, E_as = mean(E_s, s), mean(E_ss, s * s), mean(E_as, partner * s)  # (10)
+        E_a, E_aa = mean(E_a, a), mean(E_aa, a * a)
         return E_s, E_ss, E_as, E_a, E_aa, ratio(sqrt(E_ss), sqrt(E_aa)) - ratio(E_as, E_aa)  # (5)
 
     @staticmethod
@@ -190,7 +195,7 @@ class AdaSecantTheory(Rule):
         xp = namespace(g)
         tau = xp.clip((1 - ratio(E_s * E_s, E_ss + tiny)) * tau + 1, 1.5, 1e7)  # (7)
         far = outlier(g - m, abs(E_gg - m * m)) | outlier(a - E_a, abs(E_aa - E_a * E_a))
-        return xp.where(far, 2.2 * xp.ones_like(tau), tau)  # (8)
+        return choose(far, xp.full_like(tau, 2.2), tau)  # (8)
 
 
 @dataclass
@@ -237,54 +242,67 @@ class AdaSecant(Rule):
 
     def step(self, x, oracle):
         _f, g = oracle(x)
-        n = self.normalized(g, blocks(oracle))
-        s = x - self.x if self.t else None
-        averages = [getattr(self, name) for name in self.FIRST]
-        d, self.eta, *averages = self.lines(n, s, self.gamma_clip, self.alpha_clip, *averages)
+        factor = self.normalizer(g, blocks(oracle))
+        before = [getattr(self, name) for name in self.FIRST]
+        last_x = self.x if self.t else None
+        clips = self.gamma_clip, self.alpha_clip
+        *averages, self.x, d = self.lines(g, factor, x, last_x, *clips, *before, reuse=[*before, self.x])
         vars(self).update(zip(self.FIRST, averages, strict=True))
-        self.x, self.t = x.copy(), self.t + 1
+        self.t += 1
         return d
 
-    def normalized(self, g, parts):
-        """Return g (n,) with every block divided by a length of its own."""
-        xp = namespace(g)
-        squares = xp.stack([dot(g[part], g[part]) for part in parts])
-        clip = xp.minimum(ratio(self.grad_clip * len(parts), xp.sqrt(squares).sum()), 1)  # (11)
+    def normalizer(self, g, parts):
+        """Return what g (n,) is multiplied by, (n,): each block has a length of its own."""
+        xp, squares = namespace(g), dots(g, g, parts)
+        total = xp.sqrt(squares).sum()
+        clip = xp.minimum(self.grad_clip * len(parts) / (total + (total == 0)), 1)  # (11)
         q = self.q if self.t else clip * clip * squares
         factor = clip / (xp.sqrt(q / (1 - 0.995 ** (self.t + 1))) + EPS)
         self.q = 0.995 * q + 0.005 * factor * factor * squares  # (12)
-        n = xp.zeros_like(g)
-        for part, by in zip(parts, factor, strict=True):
-            n[part] = by * g[part]  # (12)
-        return n
+        return spread(factor, parts, g)
+
+    @property
+    def eta(self):  # type: ignore[override]
+        """The rates α (n,) of the last step, computed when asked; 0 before the first."""
+        return alpha(*map(vars(self).get, ["E_ss", "E_kk", "E_ks"]), self.alpha_clip) if self.t else 0.0
 
     @staticmethod
     @elementwise
     def lines(  # noqa: PLR0917
-        n, s, gamma_clip, alpha_clip,
+        g, factor, x, last_x, gamma_clip, alpha_clip,
         E_n, E_nn, num, den, c, n_last, E_k, E_kk, E_ks, E_s, E_ss, A, k, pi, tau, tau_last,
     ):  # fmt: skip
-        """Return the displacement, the rate, and the new averages in the order they came."""
-        xp = namespace(n)
-        if s is None:
+        """Return the new averages in the order they came, a copy of x, and the displacement."""
+        xp, n, mean, mean_last = namespace(g), factor * g, averaged(tau), averaged(tau_last)  # (12)
+        if last_x is None:
             E_s, E_ss = n, n * n  # (13)
         else:
-            E_s, E_ss, E_ks = mean(E_s, s, tau_last), mean(E_ss, s * s, tau_last), mean(E_ks, k * s, tau_last)  # (13)
-        E_n, E_nn, pi = mean(E_n, n, tau), mean(E_nn, n * n, tau), (1 - 1 / tau) * pi  # (14)
-        m, unbias = E_n / (1 - pi), 1 / (1 - pi)  # (14)
-        gamma = xp.minimum(xp.sqrt(num) / (xp.sqrt(den + EPS) + 1e-6), gamma_clip)  # (15)
-        num, den = mean(num, ((n - c) * (c - m)) ** 2, tau), mean(den, ((m - n) * (c - m)) ** 2, tau)  # (16)
+            s = x - last_x
+            E_s, E_ss, E_ks = mean_last(E_s, s), mean_last(E_ss, s * s), mean_last(E_ks, k * s)  # (13)
+        E_n, E_nn, pi = mean(E_n, n), mean(E_nn, n * n), mean(pi, 0)  # (14)
+        unbias = 1 / (1 - pi)
+        m = unbias * E_n  # (14)
+        gamma = xp.clip(xp.sqrt(num) / (xp.sqrt(den + EPS) + 1e-6), 0, gamma_clip)  # (15)
+        lag, news = c - m, n - m
+        num, den = mean(num, ((n - c) * lag) ** 2), mean(den, (news * lag) ** 2)  # (16)
         c = (n + gamma * m) / (1 + gamma)  # (17)
         A = A + c * c  # (18)
         k = n - n_last  # (19)
-        E_k, E_kk = mean(E_k, k, tau), mean(E_kk, k * k, tau)  # (19)
-        alpha = xp.sqrt(E_ss + EPS) / xp.sqrt(E_kk + EPS) - E_ks / (E_kk + EPS)  # (20)
-        alpha = xp.clip(alpha, -alpha_clip, alpha_clip)  # (20)
-        d = -alpha * c / xp.maximum(xp.sqrt(A), 1)  # (21), (18)
-        new = (1 - E_s * E_s / (E_ss + EPS)) * tau + 1 + EPS  # (22)
-        far = outlier(n - m, unbias * E_nn - m * m) | outlier(k - unbias * E_k, unbias * E_kk - (unbias * E_k) ** 2)
-        new = xp.where(far, xp.where(new > 2.5, 2.5 * xp.ones_like(new), new + 1 + EPS), new)  # (24)
-        return d, alpha, E_n, E_nn, num, den, c, n, E_k, E_kk, E_ks, E_s, E_ss, A, k, pi, xp.clip(new, 1.5, 1e7), tau
+        E_k, E_kk = mean(E_k, k), mean(E_kk, k * k)  # (19)
+        d = -alpha(E_ss, E_kk, E_ks, alpha_clip) * c / xp.sqrt(xp.clip(A, 1, inf))  # (21), (18)
+        new = (1 - E_s * E_s / (E_ss + EPS)) * tau + (1 + EPS)  # (22)
+        m_k = unbias * E_k
+        far = outlier(news, unbias * E_nn - m * m) | outlier(k - m_k, unbias * E_kk - m_k * m_k)
+        new = choose(far, choose(new > 2.5, xp.full_like(new, 2.5), new + (1 + EPS)), new)  # (24)
+        new = xp.clip(new, 1.5, 1e7)  # (25)
+        return E_n, E_nn, num, den, c, n, E_k, E_kk, E_ks, E_s, E_ss, A, k, pi, new, tau, +x, d
+
+
+@elementwise
+def alpha(E_ss, E_kk, E_ks, clip):
+    """Return the rates (n,) of the authors' code."""
+    xp, E_kk = namespace(E_kk), E_kk + EPS
+    return xp.clip(xp.sqrt(E_ss + EPS) / xp.sqrt(E_kk) - E_ks / E_kk, -clip, clip)  # (20)
 
 
 def blocks(oracle):

@@ -96,7 +96,7 @@ class ALIG(Rule):
         f, g = oracle(x)
         gg = dot(g, g)
         gamma = namespace(x).minimum(ratio(self.excess(f, oracle), gg + self.delta), self.eta_max)  # (3)
-        self.v, d = self.update(self.v, g, gamma, self.mu)
+        self.v, d = self.update(self.v, g, gamma, self.mu, reuse=[self.v])
         self.eta = gamma * (gg > 0)  # along a zero gradient the rate means nothing
         self.t += 1
         return d

@@ -21,7 +21,7 @@ Departures without a class, because a wrapper, a field or the loop makes them, o
 from dataclasses import dataclass
 from math import inf
 
-from ..arrays import dot, namespace, ratio
+from ..arrays import dot, dots, namespace, ratio, spread
 from ..checks import nonnegative
 from .adasecant import AdaSecantTheory, blocks
 from .alig import ALIG
@@ -99,10 +99,8 @@ class SimpleAdaSecantNormalized(SimpleAdaSecantReleased):
     paper = "Sasse, github.com/AverageDude0815/BA, version 'gradient'"
 
     def step(self, x, oracle):
-        d, g = super().step(x, oracle), self.last_g
-        for part in blocks(oracle):
-            d[part] = ratio(d[part], namespace(x).sqrt(dot(g[part], g[part])))  # departs: g/|g| in place of g
-        return d
+        d, g, parts = super().step(x, oracle), self.last_g, blocks(oracle)
+        return d * spread(ratio(1, namespace(x).sqrt(dots(g, g, parts))), parts, x)  # departs: g/|g| in place of g
 
 
 @dataclass
@@ -206,7 +204,7 @@ class AdamHDReleased(AdamHD):
 
     def adapted(self, g, s, oracle):
         parts = blocks(oracle)
-        rates, u = self.rate.copy(), ratio(s, self.rate)
+        rates, u = self.rate.copy(), ratio(-s, self.rate)
         rate = rates[parts[-1]][-1]
         for part in parts:
             rate = rate + self.meta_lr * dot(g[part], u[part])  # departs: tensor by tensor

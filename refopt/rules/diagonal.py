@@ -80,7 +80,7 @@ References
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..arrays import elementwise, namespace, ratio
+from ..arrays import deferred, elementwise, namespace, ratio
 from ..checks import fraction, fraction_rate, nonnegative, positive, positive_rate
 from ..rule import Rate, Rule, at
 
@@ -88,13 +88,13 @@ from ..rule import Rate, Rule, at
 @elementwise
 def rates(v, lr, eps, eps_root):
     """Return lr over the root (n,) of the squares v (n,), and 0 where that is 0."""
-    root = namespace(v).sqrt(v + eps_root) + eps
+    root = namespace(v).sqrt(v + eps_root if eps_root else v) + eps
     return lr / root if eps > 0 else ratio(lr, root)  # (4)
 
 
 @dataclass
 class Diagonal(Rule):
-    """What the family shares: vectors of averages, a formula `update` that moves them, and rates from one of them."""
+    """What the family shares: vectors of averages, and formulas of their `update`, of the rates, and of the step."""
 
     lr: Rate = 0.01
     eps: float = 1e-8
@@ -116,17 +116,23 @@ class Diagonal(Rule):
     def step(self, x, oracle):
         _f, g = oracle(x)
         self.t += 1
-        *vectors, d = self.update(*self.memory(), g)
+        vectors = self.update(*self.memory(), g, reuse=self.memory())
         vars(self).update(zip(self.vectors, vectors, strict=True))
-        return d
+        return self.along(g, *vectors)
 
     def memory(self):
         """Return the state's vectors, in the order of their names."""
         return [getattr(self, name) for name in self.vectors]
 
+    @elementwise
     def update(self, *vectors_and_g):
-        """Return the vectors of step t, then the displacement, all (n,), from those of the step before and g (n,)."""
+        """Return the vectors of step t, all (n,), from those of the step before and g (n,)."""
         raise NotImplementedError
+
+    @deferred
+    def along(self, g, *vectors):
+        """Return the displacement (n,) of step t from its gradient and vectors, all (n,)."""
+        return -self.last_rates(*vectors) * g  # (4)
 
     def rates(self, v):
         """Return the rates (n,) of step t from the squares v (n,)."""
@@ -163,8 +169,7 @@ class AdaGrad(Diagonal):
 
     @elementwise
     def update(self, v, g):
-        v = v + g * g  # (3)
-        return v, -self.rates(v) * g  # (4)
+        return (v + g * g,)  # (3)
 
 
 @dataclass
@@ -185,8 +190,7 @@ class RMSProp(Diagonal):
 
     @elementwise
     def update(self, v, g):
-        v = self.average(v, g)
-        return v, -self.rates(v) * g  # (4)
+        return (self.average(v, g),)
 
 
 @dataclass
@@ -205,8 +209,11 @@ class RMSPropMomentum(RMSProp):
     @elementwise
     def update(self, v, b, g):
         v = self.average(v, g)
-        b = at(self.mu, self.t - 1) * b + rates(v, 1.0, self.eps, self.eps_root) * g  # (6)
-        return v, b, -at(self.lr, self.t - 1) * b  # (6)
+        return v, at(self.mu, self.t - 1) * b + rates(v, 1.0, self.eps, self.eps_root) * g  # (6)
+
+    @deferred
+    def along(self, _g, _v, b):
+        return -at(self.lr, self.t - 1) * b  # (6)
 
 
 @dataclass
@@ -219,8 +226,7 @@ class RMSPropCentered(RMSProp):
     @elementwise
     def update(self, v, m, g):
         v = self.rho * (v + (1 - self.rho) * (g - m) * (g - m))  # (7)
-        m = m + (1 - self.rho) * (g - m)  # (7)
-        return v, m, -self.rates(v) * g  # (4)
+        return v, m + (1 - self.rho) * (g - m)  # (7)
 
 
 @dataclass
@@ -253,5 +259,8 @@ class AdaDelta(RMSProp):
     def update(self, v, u, e, g):
         v = self.average(v, g)
         u = self.average(u, e)  # (8)
-        e = self.ratios(v, u) * g  # (9)
-        return v, u, e, -at(self.lr, self.t - 1) * e  # (9)
+        return v, u, self.ratios(v, u) * g  # (9)
+
+    @deferred
+    def along(self, _g, _v, _u, e):
+        return -at(self.lr, self.t - 1) * e  # (9)

@@ -90,9 +90,15 @@ References
 
 from dataclasses import dataclass
 
-from ..arrays import elementwise, namespace
+from ..arrays import deferred, elementwise, namespace
 from ..checks import fraction, fraction_rate, positive_rate
 from ..rule import Rate, Rule, at
+
+
+@deferred
+def against(v, lr):
+    """Return the displacement (n,) against a vector v (n,)."""
+    return -lr * v  # (2), (4), (7)
 
 
 @dataclass
@@ -112,12 +118,12 @@ class GradientDescent(Rule):
         _f, g = oracle(x)
         self.eta = at(self.lr, self.t)
         self.t += 1
-        return -self.eta * g  # (2)
+        return against(g, self.eta)  # (2)
 
 
 @dataclass
 class Momentum(GradientDescent):
-    """What the rules with memory share: a vector m (b, v in their derivation), and a formula `update` that moves it."""
+    """What the rules with memory share: a vector m (b, v in their derivation), and two formulas, of m and of d."""
 
     mu: Rate = 0.9
 
@@ -131,15 +137,25 @@ class Momentum(GradientDescent):
 
     def step(self, x, oracle):
         _f, g = oracle(x)
-        self.eta = at(self.lr, self.t)
-        self.m, d = self.update(self.m, g, at(self.mu, self.t), self.eta)
+        return self.moved(g)
+
+    def moved(self, g):
+        """Return the displacement (n,) after the gradient g (n,)."""
+        self.eta, mu = at(self.lr, self.t), at(self.mu, self.t)
+        self.m = self.remember(self.m, g, mu, self.eta, reuse=[self.m])
         self.t += 1
-        return d
+        return self.along(self.m, g, mu, self.eta)
 
     @staticmethod
-    def update(m, g, mu, lr):
-        """Return the new m and the displacement, both (n,)."""
+    @elementwise
+    def remember(m, g, mu, lr):
+        """Return the new m (n,)."""
         raise NotImplementedError
+
+    @staticmethod
+    def along(m, g, mu, lr):
+        """Return the displacement (n,) by the new m."""
+        return against(m, lr)  # (4), (7)
 
 
 @dataclass
@@ -150,9 +166,8 @@ class HeavyBall(Momentum):
 
     @staticmethod
     @elementwise
-    def update(b, g, mu, lr):
-        b = mu * b + g  # (3)
-        return b, -lr * b  # (4)
+    def remember(b, g, mu, lr):
+        return mu * b + g  # (3)
 
 
 @dataclass
@@ -169,11 +184,7 @@ class HeavyBallDamped(HeavyBall):
 
     def step(self, x, oracle):
         _f, g = oracle(x)
-        self.eta = at(self.lr, self.t)
-        weight = 1 - self.damping if self.t else 1.0
-        self.m, d = self.update(self.m, weight * g, at(self.mu, self.t), self.eta)  # (5), (4)
-        self.t += 1
-        return d
+        return self.moved((1 - self.damping) * g if self.t else g)  # (5)
 
 
 @dataclass
@@ -184,9 +195,8 @@ class HeavyBallEMA(Momentum):
 
     @staticmethod
     @elementwise
-    def update(m, g, mu, lr):
-        m = mu * m + (1 - mu) * g  # (6)
-        return m, -lr * m  # (7)
+    def remember(m, g, mu, lr):
+        return mu * m + (1 - mu) * g  # (6)
 
 
 @dataclass
@@ -198,9 +208,12 @@ class HeavyBallVelocity(Momentum):
 
     @staticmethod
     @elementwise
-    def update(v, g, mu, lr):
-        v = mu * v - lr * g  # (8)
-        return v, v  # (9)
+    def remember(v, g, mu, lr):
+        return mu * v - lr * g  # (8)
+
+    @staticmethod
+    def along(v, g, mu, lr):
+        return v  # (9)
 
 
 @dataclass
@@ -210,12 +223,8 @@ class NesterovLookAhead(HeavyBallVelocity):
     paper = "Nesterov 1983; Sutskever et al. 2013"
 
     def step(self, x, oracle):
-        mu = at(self.mu, self.t)
-        _f, g = oracle(x + mu * self.m)
-        self.eta = at(self.lr, self.t)
-        self.m, d = self.update(self.m, g, mu, self.eta)  # (10)
-        self.t += 1
-        return d
+        _f, g = oracle(x + at(self.mu, self.t) * self.m)
+        return self.moved(g)  # (10)
 
 
 @dataclass
@@ -226,6 +235,10 @@ class Nesterov(Momentum):
 
     @staticmethod
     @elementwise
-    def update(b, g, mu, lr):
-        b = mu * b + g  # (11)
-        return b, -lr * (g + mu * b)  # (12)
+    def remember(b, g, mu, lr):
+        return mu * b + g  # (11)
+
+    @staticmethod
+    @deferred
+    def along(b, g, mu, lr):
+        return -lr * (g + mu * b)  # (12)

@@ -94,15 +94,22 @@ from dataclasses import dataclass, field, replace
 from math import sqrt
 from numbers import Real
 
-from ..arrays import dot, elementwise, namespace, ratio
+from ..arrays import deferred, dot, moved, namespace, ratio
 from ..checks import count, fraction, nonnegative, portion, positive
 from ..rule import Rule
-from .gradient import GradientDescent
+from .adam import moments
+from .gradient import GradientDescent, against
 
 
 def adam_rates(v, correction, eps):
     """Return what (9) multiplies m by (n,); 0 where v and eps are 0."""
     return ratio(correction, namespace(v).sqrt(v) + eps)
+
+
+@deferred
+def adam_direction(m, v, correction, eps):
+    """Return u (n,) from the two averages (n,)."""
+    return adam_rates(v, correction, eps) * m  # (9)
 
 
 def cosine(a, b):
@@ -131,14 +138,14 @@ class GradientDescentHD(Rule):
 
     def step(self, x, oracle):
         _f, g = oracle(x)
-        self.rate = self.adapted(g, self.x_old - x, oracle)
-        self.x_old = x.copy()
+        self.x_old, s = moved(x, self.x_old, reuse=[self.x_old])
+        self.rate = self.adapted(g, s, oracle)
         self.t += 1
-        return -self.rate * self.direction(g)  # (5)
+        return against(self.direction(g), self.rate)  # (5)
 
     def adapted(self, g, s, oracle):
-        """Return the rate (0-d) that the gradient g (n,) asks for, after the move -s (n,)."""
-        return self.rate + self.meta_lr * dot(g, ratio(s, self.rate))  # (4)
+        """Return the rate (0-d) that the gradient g (n,) asks for, after the move s (n,)."""
+        return self.rate - self.meta_lr * ratio(dot(g, s), self.rate)  # (4)
 
     def direction(self, g):
         """Return u (n,)."""
@@ -205,20 +212,12 @@ class AdamHD(GradientDescentHD):
         self.m, self.v = namespace(x).zeros_like(x), namespace(x).zeros_like(x)
 
     def direction(self, g):
-        betas, scale = (self.beta1, self.beta2), (self.correction(), self.eps)
-        self.m, self.v, u = self.update(self.m, self.v, g, *betas, *scale)
-        return u
+        self.m, self.v = moments(self.m, self.v, g, self.beta1, self.beta2, reuse=[self.m, self.v])  # (8)
+        return adam_direction(self.m, self.v, self.correction(), self.eps)
 
     def correction(self):
         """Return what frees m / √v of its bias."""
         return sqrt(1 - self.beta2**self.t) / (1 - self.beta1**self.t)
-
-    @staticmethod
-    @elementwise
-    def update(m, v, g, beta1, beta2, *scale):
-        """Return the new averages and the direction, all (n,)."""
-        m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g * g  # (8)
-        return m, v, adam_rates(v, *scale) * m  # (9)
 
     @property
     def eta(self):  # type: ignore[override]
@@ -240,7 +239,7 @@ class MultiplicativeHD(GradientDescentHD):
         fraction(meta_lr=self.meta_lr)
 
     def adapted(self, g, s, oracle):
-        return self.rate * (1 + self.meta_lr * cosine(g, s))  # (10)
+        return self.rate * (1 - self.meta_lr * cosine(g, s))  # (10)
 
 
 @dataclass

@@ -3,10 +3,10 @@
     python -m tests.bench.updates [--rule Adam SPSMax] [--rounds 15] [--json FILE]
 
 The oracle answers at once, with a gradient that lies ready; what is timed is the rule, the loop around it with its
-check that all is finite, and x += d. The share is that of a ResNet-18 step at batch 32, forward and backward, timed in
-the same run. Rules that ask more than once in a step (line searches, look-ahead) pay for that elsewhere; Newton is not
-for networks. Three rules are PyTorch's too: they take turns with the faster of its two forms, tensor by tensor and
-foreach, in a process of its own.
+check that all is finite, and x += d. The shares are those of ResNet-18's steps at batch 32 and 128, forward and
+backward, timed in the same run. Rules that ask more than once in a step (line searches, look-ahead) pay for that
+elsewhere; Newton is not for networks. Three rules are PyTorch's too: they take turns with the faster of its two forms,
+tensor by tensor and foreach, in a process of its own.
 """
 
 import argparse
@@ -65,9 +65,13 @@ def steps(rule, oracle, x):
     """Yield the milliseconds of one step after the other, without end."""
     last = time.perf_counter()
     for _ in descend(rule, oracle, x):
-        now = time.perf_counter()
-        yield 1000 * (now - last)
+        yield 1000 * (time.perf_counter() - last)
         last = time.perf_counter()
+
+
+def third(step):
+    """Return the time of the third of three steps: by then the other side's threads have stopped waiting for work."""
+    return [step() for _ in range(3)][-1]
 
 
 def compare(kind, ready, x, options):
@@ -78,7 +82,8 @@ def compare(kind, ready, x, options):
         sizes = [block.slice.stop - block.slice.start for block in ready.blocks]
         told = [json.dumps([*THEIRS[kind], foreach, sizes]) for foreach in (False, True)]
         peers = [Peer("torch_updates", options.torch, text) for text in told]
-    rows = [[next(mine), *(1000 * peer.step()[0] for peer in peers)] for _ in range(options.rounds + 2)][2:]
+    turns = [lambda: next(mine), *((lambda peer=peer: 1000 * peer.step()[0]) for peer in peers)]
+    rows = [[third(turn) for turn in turns] for _ in range(options.rounds + 2)][2:]
     for peer in peers:
         peer.end()
     ours, *theirs = (statistics.median(column) for column in zip(*rows, strict=True))
@@ -92,12 +97,13 @@ def main():
     parser.add_argument("--json", type=Path)
     parser.add_argument("--torch", default=sys.executable, metavar="PYTHON", help="the Python that has PyTorch")
     options = parser.parse_args()
-    rng, model = np.random.default_rng(0), resnet18()
-    images, labels = rng.standard_normal((32, 32, 32, 3), dtype=np.float32), rng.integers(0, 10, 32)
-    net = NetOracle(model, images, labels, Recorded(np.arange(32)[None], 1), engine=Engine())
-    x = net.layout.initial(0)
-    whole = statistics.median(list(islice(steps(GradientDescent(0.01), net, x), 7))[2:])
-    print(f"ResNet-18, batch 32, by GradientDescent: {whole:.0f} ms a step; {net.layout.size} numbers")
+    rng, model, wholes = np.random.default_rng(0), resnet18(), {}
+    for batch in (32, 128):
+        images, labels = rng.standard_normal((batch, 32, 32, 3), dtype=np.float32), rng.integers(0, 10, batch)
+        net = NetOracle(model, images, labels, Recorded(np.arange(batch)[None], 1), engine=Engine())
+        x = net.layout.initial(0)
+        wholes[batch] = statistics.median(list(islice(steps(GradientDescent(0.01), net, x), 7))[2:])
+        print(f"ResNet-18, batch {batch}, by GradientDescent: {wholes[batch]:.0f} ms a step; {net.layout.size} numbers")
     if not has_torch(options.torch):
         print("PyTorch is not installed: no ratios")
     ready, rows = Ready(net.layout, rng), []
@@ -105,9 +111,11 @@ def main():
         if kind is Newton or (options.rule and kind.__name__ not in options.rule):
             continue
         ms, theirs, ratio = compare(kind, ready, x, options)
-        rows.append({"rule": kind.__name__, "ms": ms, "share": ms / whole, "torch_ms": theirs, "ratio": ratio})
+        shares = {f"share_of_b{batch}": ms / whole for batch, whole in wholes.items()}
+        rows.append({"rule": kind.__name__, "ms": ms, **shares, "torch_ms": theirs, "ratio": ratio})
         beside = f"{theirs:8.1f} ms PyTorch {ratio:6.2f}" if theirs else ""
-        print(f"{kind.__name__:30} {ms:8.1f} ms {100 * ms / whole:6.1f} %  {beside}".rstrip(), flush=True)
+        percent = "".join(f"{100 * share:6.1f} %" for share in shares.values())
+        print(f"{kind.__name__:30} {ms:8.1f} ms {percent}  {beside}".rstrip(), flush=True)
     if options.json:
         options.json.write_text(json.dumps(rows, indent=2) + "\n")
 
