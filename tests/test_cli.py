@@ -49,9 +49,10 @@ def failure(refopt, *arguments: str) -> str:
 
 
 def process(folder: Path, *arguments: str) -> subprocess.Popen:
-    """Start the command line as a process of its own."""
+    """Start the command line as a process of its own, which heeds Ctrl-C even if this one was started without."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command, pipe = [sys.executable, "-m", "nets.cli", *arguments], subprocess.PIPE
+    start = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from nets.cli import main; main()"
+    command, pipe = [sys.executable, "-c", start, *arguments], subprocess.PIPE
     return subprocess.Popen(command, cwd=folder, env=environment, stdout=pipe, stderr=pipe, text=True)
 
 
