@@ -47,8 +47,8 @@ class Command:
     """How much: seconds, minutes on two cores, or the paper's own setting."""
     only: tuple[str, ...] = ()
     """Tables and figures, such as figure-1a; by default all."""
-    jobs: int = 1
-    """Runs at a time, each with its part of the cores."""
+    jobs: int | None = None
+    """Runs at a time, each with its part of the cores; by default one, but at `small` on a CPU as many as cores."""
     device: Literal["cpu", "gpu", "auto"] = "auto"
     """Where to compute; auto takes a GPU if there is one that works."""
 
@@ -190,6 +190,7 @@ def main(doc: str | None, parts: Callable[[Scale], list[Part]], arguments: Seque
         sys.exit(f"there is no {min(unknown)}: choose of {', '.join(names)}")
     device: Literal["cpu", "gpu"] = "cpu" if array_module(command.device) is np else "gpu"
     threads = 1 if command.scale == "tiny" else None  # a second one costs more than it brings there
+    many = -1 if (command.scale, device) == ("small", "cpu") else 1  # small nets leave a second core idle
     try:
         for part in all_parts:
             if command.only and part.name not in command.only:
@@ -198,7 +199,7 @@ def main(doc: str | None, parts: Callable[[Scale], list[Part]], arguments: Seque
             placed = [
                 trial._replace(options=replace(trial.options, device=device, threads=threads)) for trial in part.trials
             ]
-            sweep(placed, command.out / "runs", jobs=command.jobs)
+            sweep(placed, command.out / "runs", jobs=command.jobs or many)
             part.show(Shown(part, command.out, command.scale))
     except KeyboardInterrupt:
         sys.exit("interrupted: the same command goes on")
