@@ -142,7 +142,9 @@ class Shown:
                 handles.setdefault(f"{label}, the author's" if author else label, line)
                 if deviation is not None:
                     ax.fill_between(x, y - deviation, y + deviation, color=look["color"], alpha=0.15, linewidth=0)
-        fig.legend(handles.values(), handles, loc="outside lower center", ncols=2, fontsize="small")
+        inches = 0.7 + 0.07 * max(map(len, handles))  # that the longest name takes, with its line
+        ncols = max(1, int(fig.get_figwidth() / inches))
+        fig.legend(handles.values(), handles, loc="outside lower center", ncols=ncols, fontsize="small")
         save(fig, self.out / f"{self.part.name}.png")
 
     def compare(self, rows: Sequence[Row], what: str) -> None:
