@@ -36,7 +36,7 @@ def figure(panels: int, title: str) -> tuple[Figure, list[Axes]]:
     columns = math.ceil(panels / rows)
     fig = Figure(figsize=(4.6 * columns, 3.4 * rows + 1), layout="constrained", dpi=130)
     FigureCanvasAgg(fig)
-    fig.suptitle(title)
+    fig.suptitle(title, fontsize="medium")
     every = np.ravel(fig.subplots(rows, columns))
     for ax in every[panels:]:
         ax.remove()

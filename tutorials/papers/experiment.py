@@ -95,6 +95,8 @@ class Panel(NamedTuple):
     log: str = ""
     """The axes with a logarithmic scale: "", "x", "y" or "xy"."""
     title: str = ""
+    until: float | None = None
+    """Where the first axis, which then begins at 0, ends."""
 
 
 class Shown:
@@ -131,7 +133,10 @@ class Shown:
         labels = list(dict.fromkeys(curve.label for panel in panels for curve in panel.curves))
         handles = {}
         for ax, panel in zip(axes, panels, strict=True):
-            ax.set(xlabel=panel.xlabel, ylabel=panel.ylabel, title=panel.title)
+            ax.set(xlabel=panel.xlabel, ylabel=panel.ylabel)
+            ax.set_title(panel.title, fontsize="medium")
+            if panel.until:
+                ax.set_xlim(0, panel.until)
             for axis in panel.log:
                 ax.set(**{f"{axis}scale": "log"})
             for label, x, values, deviation, author in panel.curves:

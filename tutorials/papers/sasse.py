@@ -448,12 +448,9 @@ def draw(views: Sequence[View], theirs: dict[str, dict[str, list[float]]], epoch
         title, apart = shared(labels)
         names = apart | names
         curves = [curve for label in labels for curve in drawn(what, label, theirs, epochs, shown)]
-        near = [
-            curve._replace(label=names[curve.label], x=curve.x[curve.x <= until], y=curve.y[curve.x <= until])
-            for curve in curves
-        ]
+        called = [curve._replace(label=names[curve.label]) for curve in curves]
         ylabel = COLUMNS[what][-1] if what in COLUMNS else "rate"
-        panels.append(Panel("epoch of a hundred", ylabel, near, "y" if log else "", title))
+        panels.append(Panel("epoch of a hundred", ylabel, called, "y" if log else "", title, until))
     shown.draw(panels)
 
 
