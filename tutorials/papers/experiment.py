@@ -26,6 +26,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import tyro
+from matplotlib.ticker import MaxNLocator
 
 from nets.checkpoint import RunError, replacing
 from nets.logs import LOG_COLUMNS, read_table
@@ -135,6 +136,7 @@ class Shown:
         for ax, panel in zip(axes, panels, strict=True):
             ax.set(xlabel=panel.xlabel, ylabel=panel.ylabel)
             ax.set_title(panel.title, fontsize="medium")
+            ax.xaxis.set_major_locator(MaxNLocator(integer=True))  # before a logarithm, which has its own
             if panel.until:
                 ax.set_xlim(0, panel.until)
             for axis in panel.log:
