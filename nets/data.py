@@ -26,6 +26,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -89,7 +90,7 @@ def load(
     if name not in DATASETS:
         raise ValueError(f"name must be one of {', '.join(DATASETS)}, got {name!r}")
     place = folder or os.environ.get("REFOPT_DATA")
-    raw = DATASETS[name](Path(place) if place else None)
+    raw = read(DATASETS[name], Path(place) if place else None)
     train, valid = split(len(raw.x_train), validation, seed, fold, samples)
     x, y = raw.x_train, raw.y_train.astype(np.int64)
     x_train = x if len(train) == len(x) else x[train]
@@ -146,6 +147,15 @@ class Raw(NamedTuple):
     x_test: np.ndarray
     y_test: np.ndarray
     classes: int
+
+
+@lru_cache(maxsize=1)
+def read(loader: Callable[[Path | None], Raw], folder: Path | None) -> Raw:
+    """Return a data set, read-only; the last one is kept, for a worker of a sweep asks for it again in every trial."""
+    raw = loader(folder)
+    for part in raw[:4]:
+        part.setflags(write=False)
+    return raw
 
 
 def digits(folder: Path | None) -> Raw:

@@ -5,6 +5,7 @@ Colours are Okabe and Ito's, which colour-blind readers can tell apart; line sty
 
 from __future__ import annotations
 
+import math
 import warnings
 from pathlib import Path
 from textwrap import fill
@@ -30,11 +31,16 @@ def style(k: int) -> dict[str, Any]:
 
 
 def figure(panels: int, title: str) -> tuple[Figure, list[Axes]]:
-    """Return a figure with panels side by side; it needs no display."""
-    fig = Figure(figsize=(4.6 * panels, 4.4), layout="constrained", dpi=130)
+    """Return a figure with panels side by side, at most three in a row; it needs no display."""
+    rows = math.ceil(panels / 3)
+    columns = math.ceil(panels / rows)
+    fig = Figure(figsize=(4.6 * columns, 3.4 * rows + 1), layout="constrained", dpi=130)
     FigureCanvasAgg(fig)
-    fig.suptitle(title)
-    axes = list(np.atleast_1d(fig.subplots(1, panels)))
+    fig.suptitle(title, fontsize="medium")
+    every = np.ravel(fig.subplots(rows, columns))
+    for ax in every[panels:]:
+        ax.remove()
+    axes = list(every[:panels])
     for ax in axes:
         ax.grid(alpha=0.3)
     return fig, axes

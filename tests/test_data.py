@@ -2,6 +2,7 @@
 
 import tracemalloc
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -135,6 +136,15 @@ def test_the_test_part_of_digits_does_not_depend_on_the_split():
     first, second = data.load("digits"), data.load("digits", validation=0.5, seed=9)
     np.testing.assert_array_equal(first.y_test, second.y_test)
     np.testing.assert_array_equal(first.x_test, second.x_test)
+
+
+def test_a_data_set_is_read_once_for_loads_in_a_row_and_nobody_can_write_into_it(monkeypatch):
+    reads, raw = [], data.digits(None)
+    monkeypatch.setitem(data.DATASETS, "seen", lambda folder: reads.append(folder) or raw)
+    whole, _, _ = (data.load("seen", share, folder=place) for share, place in ((0, "a"), (0.5, "a"), (0, "b")))
+    assert reads == [Path("a"), Path("b")]
+    with pytest.raises(ValueError, match="read-only"):
+        whole.x_train[0] = 0
 
 
 def test_an_unknown_name_is_refused():

@@ -99,6 +99,16 @@ def test_steps_lie_within_their_epochs_and_bands_are_deviations(experiment, tmp_
     assert seen["epochs"].deviation == pytest.approx(np.std(accuracies, axis=0, ddof=1))
 
 
+def test_small_nets_share_the_cores_of_a_cpu_unless_the_command_says_otherwise(experiment, monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(experiment, "sweep", lambda trials, out, jobs: asked.append(jobs))
+    monkeypatch.setattr(experiment, "Shown", lambda *_: None)
+    for more in (["--scale", "tiny"], ["--scale", "small"], ["--scale", "full"], ["--scale", "small", "--jobs", "3"]):
+        arguments = ["--out", str(tmp_path), "--device", "cpu", *more]
+        experiment.main("", one_part(experiment, [], lambda shown: None), arguments)
+    assert asked == [1, -1, 1, 3]
+
+
 def test_what_is_done_is_not_done_again_and_only_what_is_named_is_done(script, tmp_path, capsys):
     berrada = script("berrada")
     arguments = ["--out", str(tmp_path), "--device", "cpu", "--only", "table-1"]

@@ -65,6 +65,32 @@ def test_then_begins_its_second_schedule_anew(sasse):
     assert [then(k) for k in range(7)] == [0, 0.25, 0.5, 0.75, 10, 12.5, 15]
 
 
+def test_in_the_panels_of_a_figure_a_run_has_one_name_and_no_two_runs_share_one(sasse, tmp_path):
+    """Names choose the colours."""
+
+    class Shown:
+        out = tmp_path
+
+        def epochs(self, label, column, factor=1):
+            return sasse.Curve(label, np.arange(2), np.array([self.runs.index(label)] * 2))
+
+        steps = epochs
+
+        def draw(self, panels):
+            self.panels = panels
+
+    for title, views in sasse.FIGURES.values():
+        shown = Shown()
+        shown.runs = list(dict.fromkeys(label for view in views for label in view.labels))
+        measured = [view for view in views if view.what != "plan"]  # a plan has no run to tell it by
+        sasse.draw(measured, {}, 2, shown)
+        names = {}
+        for panel in shown.panels:
+            assert len({curve.label for curve in panel.curves}) == len(panel.curves), title
+            for curve in panel.curves:
+                assert names.setdefault(curve.y[0], curve.label) == curve.label, title
+
+
 def test_simple_adasecant_with_momentum_averages_the_steps_of_the_one_without(sasse):
     """With mu = 0 it is that rule; the first step with mu = 0.9 is a tenth of it."""
     problem = PROBLEMS["quadratic"]()

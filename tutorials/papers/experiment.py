@@ -26,6 +26,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import tyro
+from matplotlib.ticker import MaxNLocator
 
 from nets.checkpoint import RunError, replacing
 from nets.logs import LOG_COLUMNS, read_table
@@ -47,8 +48,8 @@ class Command:
     """How much: seconds, minutes on two cores, or the paper's own setting."""
     only: tuple[str, ...] = ()
     """Tables and figures, such as figure-1a; by default all."""
-    jobs: int = 1
-    """Runs at a time, each with its part of the cores."""
+    jobs: int | None = None
+    """Runs at a time, each with its part of the cores; by default one, but at `small` on a CPU as many as cores."""
     device: Literal["cpu", "gpu", "auto"] = "auto"
     """Where to compute; auto takes a GPU if there is one that works."""
 
@@ -95,6 +96,8 @@ class Panel(NamedTuple):
     log: str = ""
     """The axes with a logarithmic scale: "", "x", "y" or "xy"."""
     title: str = ""
+    until: float | None = None
+    """Where the first axis, which then begins at 0, ends."""
 
 
 class Shown:
@@ -131,7 +134,11 @@ class Shown:
         labels = list(dict.fromkeys(curve.label for panel in panels for curve in panel.curves))
         handles = {}
         for ax, panel in zip(axes, panels, strict=True):
-            ax.set(xlabel=panel.xlabel, ylabel=panel.ylabel, title=panel.title)
+            ax.set(xlabel=panel.xlabel, ylabel=panel.ylabel)
+            ax.set_title(panel.title, fontsize="medium")
+            ax.xaxis.set_major_locator(MaxNLocator(integer=True))  # before a logarithm, which has its own
+            if panel.until:
+                ax.set_xlim(0, panel.until)
             for axis in panel.log:
                 ax.set(**{f"{axis}scale": "log"})
             for label, x, values, deviation, author in panel.curves:
@@ -142,7 +149,9 @@ class Shown:
                 handles.setdefault(f"{label}, the author's" if author else label, line)
                 if deviation is not None:
                     ax.fill_between(x, y - deviation, y + deviation, color=look["color"], alpha=0.15, linewidth=0)
-        fig.legend(handles.values(), handles, loc="outside lower center", ncols=2, fontsize="small")
+        inches = 0.7 + 0.07 * max(map(len, handles))  # that the longest name takes, with its line
+        ncols = max(1, int(fig.get_figwidth() / inches))
+        fig.legend(handles.values(), handles, loc="outside lower center", ncols=ncols, fontsize="small")
         save(fig, self.out / f"{self.part.name}.png")
 
     def compare(self, rows: Sequence[Row], what: str) -> None:
@@ -190,6 +199,7 @@ def main(doc: str | None, parts: Callable[[Scale], list[Part]], arguments: Seque
         sys.exit(f"there is no {min(unknown)}: choose of {', '.join(names)}")
     device: Literal["cpu", "gpu"] = "cpu" if array_module(command.device) is np else "gpu"
     threads = 1 if command.scale == "tiny" else None  # a second one costs more than it brings there
+    many = -1 if (command.scale, device) == ("small", "cpu") else 1  # small nets leave a second core idle
     try:
         for part in all_parts:
             if command.only and part.name not in command.only:
@@ -198,7 +208,7 @@ def main(doc: str | None, parts: Callable[[Scale], list[Part]], arguments: Seque
             placed = [
                 trial._replace(options=replace(trial.options, device=device, threads=threads)) for trial in part.trials
             ]
-            sweep(placed, command.out / "runs", jobs=command.jobs)
+            sweep(placed, command.out / "runs", jobs=command.jobs or many)
             part.show(Shown(part, command.out, command.scale))
     except KeyboardInterrupt:
         sys.exit("interrupted: the same command goes on")

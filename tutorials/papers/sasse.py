@@ -442,16 +442,15 @@ def shared(labels: Sequence[str]) -> tuple[str, dict[str, str]]:
 def draw(views: Sequence[View], theirs: dict[str, dict[str, list[float]]], epochs: int, shown: Shown) -> None:
     """Draw a figure, the author's curves dotted."""
     shown.out.mkdir(parents=True, exist_ok=True)  # without runs nobody has made it
-    panels = []
+    panels: list[Panel] = []
+    names: dict[str, str] = {}  # a run has one colour, hence one name, in all panels
     for what, labels, until, log in views:
         title, apart = shared(labels)
+        names = apart | names
         curves = [curve for label in labels for curve in drawn(what, label, theirs, epochs, shown)]
-        near = [
-            curve._replace(label=apart[curve.label], x=curve.x[curve.x <= until], y=curve.y[curve.x <= until])
-            for curve in curves
-        ]
+        called = [curve._replace(label=names[curve.label]) for curve in curves]
         ylabel = COLUMNS[what][-1] if what in COLUMNS else "rate"
-        panels.append(Panel("epoch of a hundred", ylabel, near, "y" if log else "", title))
+        panels.append(Panel("epoch of a hundred", ylabel, called, "y" if log else "", title, until))
     shown.draw(panels)
 
 
