@@ -135,7 +135,7 @@ def averaged(tau):
 
 @dataclass
 class AdaSecantTheory(Rule):
-    """The secant rate from averages as the paper has it: it dies by cancellation."""
+    """The secant rate from averages as the thesis has it: it dies by cancellation."""
 
     paper = "Gulcehre et al. 2017; Sasse eqs. 2.41-2.45"
     TINY: ClassVar[float] = 0.0
@@ -184,7 +184,7 @@ class AdaSecantTheory(Rule):
     def rate(s, a, partner, E_s, E_ss, E_as, E_a, E_aa, tau):  # noqa: PLR0917
         """Return the new averages and the rate."""
         sqrt, mean = namespace(s).sqrt, averaged(tau)
-        E_s, E_ss, E_as = mean(E_s, s), mean(E_ss, s * s), mean(E_as, partner * s)  # (10)
+        E_s, E_ss, E_as = mean(E_s, s), mean(E_ss, s * s), mean(E_as, partner * s)  # (2); lagged: (10)
         E_a, E_aa = mean(E_a, a), mean(E_aa, a * a)
         return E_s, E_ss, E_as, E_a, E_aa, ratio(sqrt(E_ss), sqrt(E_aa)) - ratio(E_as, E_aa)  # (5)
 
@@ -200,7 +200,7 @@ class AdaSecantTheory(Rule):
 
 @dataclass
 class AdaSecantLagged(AdaSecantTheory):
-    """AdaSecantTheory with each move paired with the difference before it: nothing cancels, or is bounded."""
+    """AdaSecantTheory with each move paired with the difference before it: nothing cancels, and nothing is bounded."""
 
     paper = "Gulcehre et al. 2017; Sasse eq. 2.43, literally"
 

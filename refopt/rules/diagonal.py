@@ -57,10 +57,11 @@ Assumes
     = 0, a constant factor in the gradient changes nothing, even a different one in each coordinate.
 
 Fails when
-    the square of a gradient overflows (in float32 from 1.9e19 on): v stays infinite, and that coordinate rests for
-    ever. lr is constant, AdaGrad apart: |d| ≈ lr also next to the solution. (2) wants rates that never grow; with (5)
-    they do, and rare large gradients are outweighed: the example in `adam`. RMSPropCentered divides by little but ε
-    where the gradient stays constant. AdaDelta starts with steps of √(ε_u/(1 - ρ)), whatever the unit of x.
+    the square of a gradient overflows (AdaGrad, in float32 from 1.9e19 on; less 1 - ρ in (5)): v stays infinite, and
+    that coordinate rests for ever. lr is constant, AdaGrad apart: |d| ≈ lr also next to the solution. (2) wants rates
+    that never grow; with (5) they do, and rare large gradients are outweighed: the example in `adam`. RMSPropCentered
+    divides by little but ε where the gradient stays constant. AdaDelta starts with steps of √(ε_u/(1 - ρ)), whatever
+    the unit of x.
 
 Cost
     One gradient a step. Memory: v; one vector more with b or m, two with u and e. No host synchronisation.

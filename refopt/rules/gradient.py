@@ -1,4 +1,4 @@
-"""A step of size lr against the gradient, and three ways of adding memory to it.
+"""A step of size lr against the gradient, and ways of adding memory to it.
 
 Problem
     minimise f, L-smooth: |∇f(x) - ∇f(y)| ≤ L |x - y|.
