@@ -164,8 +164,8 @@ def deferred(formula: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-class Deferred:
-    """A vector (n,) that is not computed yet: a slice of it is, and `np.asarray` has all."""
+class Deferred(np.lib.mixins.NDArrayOperatorsMixin):
+    """A vector (n,) that is not computed yet: a slice of it is, and any operation on it has all."""
 
     xp, ndim = np, 1
 
@@ -175,6 +175,9 @@ class Deferred:
 
     def __getitem__(self, tile: slice) -> Array:
         return self.formula(*parts(self.arguments, tile))
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        return getattr(ufunc, method)(*(np.asarray(a) if isinstance(a, Deferred) else a for a in inputs), **options)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return elementwise(self.formula)(*self.arguments).astype(dtype or self.dtype, copy=False)

@@ -134,6 +134,8 @@ class _Watched(Wrapper):
             given = f"{g.dtype} {g.shape}" if hasattr(g, "dtype") else repr(g)
             raise ValueError(f"an oracle must answer with a gradient like x, {x.dtype} {x.shape}, got {given}")
         f = self._number(x, f)
+        if namespace(x) is np and np.may_share_memory(g, x):
+            g = g.copy()  # x moves before g has been read to its end
         if first:
             self.first = f, g
         finite = all_finite(g) & namespace(g).isfinite(f)

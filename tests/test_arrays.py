@@ -202,6 +202,7 @@ def test_a_long_displacement_is_computed_where_it_is_added():
     assert np.asarray(d).tobytes() == (-0.1 * (2 * g)).tobytes()
     assert d[:].dtype == d.dtype == np.float32
     assert isinstance(twice(g[:TILE]), np.ndarray), "a short one is computed at once"
+    assert (0.5 * twice(g) == g).all(), "whoever computes with it has all of it"
 
 
 @precisions

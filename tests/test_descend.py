@@ -425,3 +425,16 @@ def test_a_skipped_step_proposes_nothing():
     oracle = Bad(FiniteSum(problem, Shuffled(12, 5)), 2)
     steps = list(islice(descend(GradientDescent(), oracle, problem.x0, nonfinite="skip"), 3))
     assert [bool(step.d.any()) for step in steps] == [True, False, True]
+
+
+def test_a_gradient_that_is_a_view_of_x_is_read_before_x_moves(monkeypatch):
+    """f = <x, Jx> / 2 with J the reversal: in tiles, x would move while its other end is still to be read."""
+    monkeypatch.setattr("refopt.arrays.TILE", 4)
+    x = np.arange(12.0)
+
+    class Reversal(Oracle):
+        def __call__(self, x):
+            return x @ x[::-1] / 2, x[::-1]
+
+    step = next(descend(GradientDescent(0.1), Reversal(), x))
+    assert (step.x == x + -0.1 * x[::-1]).all()
