@@ -209,7 +209,8 @@ def in_tiles(n: int, work: Callable[[slice], Any]) -> None:
     others = [helpers().submit(copy_context().run, some) for _ in range(min(4, THREADS.get()) - 1)]  # 4 fill the bus
     try:
         some()
-    finally:
+    finally:  # a helper that has not begun finds nothing left, and might wait for this very thread
+        others = [other for other in others if not other.cancel()]
         wait(others)
     for other in others:
         other.result()

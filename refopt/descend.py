@@ -45,7 +45,11 @@ class Step:
 
     @cached_property
     def d(self) -> Array:
-        """The displacement (n,) that the rule proposed; ask before the next step, or the rule may have changed it."""
+        """The displacement (n,) that the rule proposed: perhaps its own array, so copy what you keep.
+
+        Ask before the next step, when the rule may compute it no longer: RuntimeError after it.
+        """
+        self._in_time("the displacement")
         return self.move[:]
 
     @cached_property
@@ -54,9 +58,12 @@ class Step:
 
         A rule that computes its rates only when asked has to be asked before the next step: RuntimeError after it.
         """
-        if self.rule.t != self.own:
-            raise RuntimeError(f"the rates of step {self.t} are gone: read step.eta before the next step is taken")
+        self._in_time("the step size")
         return self.rule.eta
+
+    def _in_time(self, what: str) -> None:
+        if self.rule.t != self.own:
+            raise RuntimeError(f"{what} of step {self.t} is gone: read it before the next step is taken, or a copy")
 
     @property
     def size(self) -> Scalar:

@@ -27,7 +27,7 @@ from .arrays import Array, to_device
 from .oracle import Oracle
 from .scipy_method import SciPyMethod
 
-Rate = float | Callable[[int], float]  # a number, or a schedule: a function of the steps taken
+Rate = float | Callable[[int], float]  # a number, or a schedule: a pure function of the steps taken
 
 
 @dataclass

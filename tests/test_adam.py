@@ -151,7 +151,7 @@ def test_adam_stays_at_the_worst_point_for_ever(rule):
 @pytest.mark.parametrize("kind", AMSGRADS)
 def test_amsgrad_leaves_it_and_finds_the_best_point(kind):
     """AD7. Reddi, Kale, Kumar 2018. w tends to (1 - b2)(C² + b2 + b2²)/(1 - b2³); x to -1, slowly: to 1e-2 in 3000
-    steps. Three forms, the same in the long run; optax' max also sees v/(1 - b2) = C² at t = 1, before the average has
+    steps. Three forms, the same in the long run; optax's max also sees v/(1 - b2) = C² at t = 1, before the average has
     grown.
     """
     rule = kind(falling, 0.0, beta1=0.0, beta2=0.1)

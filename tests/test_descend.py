@@ -414,16 +414,32 @@ def test_rates_computed_when_asked_are_remembered_and_gone_with_the_next_step():
     second = next(steps)
     assert first.eta is rates
     next(steps)
-    with pytest.raises(RuntimeError, match=r"^the rates of step 2 are gone: read step.eta before the next step"):
+    with pytest.raises(RuntimeError, match=r"^the step size of step 2 is gone: read it before the next step"):
         _ = second.eta
     steps = list(islice(descend(Polyak(), QUADRATIC, QUADRATIC.x0), 9))
     assert len({float(step.eta) for step in steps}) == 9, "one number is kept"
 
 
+def test_a_displacement_is_gone_with_the_next_step_unless_it_was_asked_for(monkeypatch):
+    """It may be computed from what the rule remembers, and that has moved on by then."""
+    monkeypatch.setattr("refopt.arrays.TILE", 4)
+    problem = PROBLEMS["quadratic"]()
+    assert problem.x0.size > 4
+    steps, before = descend(Adam(0.01), problem, problem.x0), problem.x0
+    first = next(steps)
+    d = first.d
+    np.testing.assert_array_equal(first.x, before + d)
+    second = next(steps)
+    assert first.d is d
+    next(steps)
+    with pytest.raises(RuntimeError, match=r"^the displacement of step 2 is gone: read it before the next step"):
+        _ = second.d
+
+
 def test_a_skipped_step_proposes_nothing():
     problem = PROBLEMS["least-squares-noisy"]()
     oracle = Bad(FiniteSum(problem, Shuffled(12, 5)), 2)
-    steps = list(islice(descend(GradientDescent(), oracle, problem.x0, nonfinite="skip"), 3))
+    steps = islice(descend(GradientDescent(), oracle, problem.x0, nonfinite="skip"), 3)
     assert [bool(step.d.any()) for step in steps] == [True, False, True]
 
 

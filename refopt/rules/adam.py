@@ -33,7 +33,7 @@ Derivation
         d = -η m = -(1 - β₁ᵗ) η m̂,    η as in (3).                                                    (8)
 
 Rule
-    Adam (1)-(3); AMSGradOriginal (1), (4)-(5); AMSGrad, PyTorch's, (1)-(2), (4), (6); AMSGradCorrected, optax',
+    Adam (1)-(3); AMSGradOriginal (1), (4)-(5); AMSGrad, PyTorch's, (1)-(2), (4), (6); AMSGradCorrected, optax's,
     (1)-(2), (7); CUSAdam (1)-(2), (8). `eta` reports η, one number per coordinate, computed when asked. Defaults are
     PyTorch's.
 
@@ -43,11 +43,12 @@ Assumes
     nothing, even a different one in each coordinate.
 
 Fails when
-    the square of a gradient overflows, as in `diagonal`. lr is constant: |d| ≈ lr also next to the solution. With β₁ =
-    β₂ = 0 and ε = 0 Adam is -lr sign(g), and on x²/2 can jump between ±lr/2 for ever; under a constant gradient every
-    step of Adam is -lr sign(g), whatever t is. Gradients that grow like (β₂/β₁)ᵗ drive it fastest: |d| ≤ 7.3 lr for
-    the default β. Rare large gradients: on f_t = 3x at every third step and -x otherwise, x in [-1, 1], from 1 on,
-    Adam with β₁ = 0, β₂ = 0.1 and lr_t = lr/√t is back at 1, the worst point, after every three; AMSGrad goes to -1.
+    (1 - β₂) g² overflows (in float32 from 5.8e20 on): v stays infinite, and that coordinate rests for ever; v̂ is, from
+    1.8e19 on, for up to some hundred steps. lr is constant: |d| ≈ lr also next to the solution. With β₁ = β₂ = 0 and ε
+    = 0 Adam is -lr sign(g), and on x²/2 can jump between ±lr/2 for ever; under a constant gradient every step of Adam
+    is -lr sign(g), whatever t is. Gradients that grow like (β₂/β₁)ᵗ drive it fastest: |d| ≤ 7.3 lr for the default β.
+    Rare large gradients: on f_t = 3x at every third step and -x otherwise, x in [-1, 1], from 1 on, Adam with β₁ = 0,
+    β₂ = 0.1 and lr_t = lr/√t is back at 1, the worst point, after every three; AMSGrad goes to -1.
 
 Cost
     One gradient a step. Memory: m and v; w too in AMSGrad. No host synchronisation.
@@ -150,7 +151,7 @@ class AMSGrad(AMSGradOriginal):
 class AMSGradCorrected(AMSGradOriginal):
     """AMSGradOriginal with both biases corrected before the maximum, as in optax."""
 
-    paper = "optax' amsgrad"
+    paper = "optax's amsgrad"
 
     @elementwise
     def update(self, m, v, w, g):

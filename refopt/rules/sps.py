@@ -75,7 +75,7 @@ Differs from the paper / from the authors' code in
     nothing, by 10 in a first release, by 1, 5 and 100 in convex experiments: here by 1. Their smooth mode
     ignores f*, and one zero gradient sets γ_{k-1} = 0 and freezes the run: `authors.SPSSmoothReleased`. Their
     centralised gradients are `wrappers.Centralized`. optax once let a negative gap go uphill, jaxopt assumed
-    f* = 0; optax' scaling s is, as its code runs, SPSMax(c=s, eta_max=s * max_learning_rate). DecSPS follows
+    f* = 0; optax's scaling s is, as its code runs, SPSMax(c=s, eta_max=s * max_learning_rate). DecSPS follows
     two public implementations. Schaipp et al. subtract one lower bound for all samples; (8) averages the
     gaps, the same thing then, and right also when the f_i* differ.
 
