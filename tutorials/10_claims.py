@@ -62,8 +62,8 @@ from refopt.oracle import Wrapper
 #
 # $$ \mathrm{P}\left(|a - p| \ge \varepsilon\right) \le 2 e^{-2 n \varepsilon^2}. $$
 #
-# *Of $m$ such nets, on the same images or not, all have $|a - p| < \varepsilon$ with probability $1 - \delta$ or more,
-# if $\varepsilon^2 = \ln(2m/\delta) / (2n)$.* For one net and $\delta = 5\,\%$ that is 1.4 percentage points of 10,000
+# *Of $r$ such nets, on the same images or not, all have $|a - p| < \varepsilon$ with probability $1 - \delta$ or more,
+# if $\varepsilon^2 = \ln(2r/\delta) / (2n)$.* For one net and $\delta = 5\,\%$ that is 1.4 percentage points of 10,000
 # images, 6.1 of 500. And the net must not have seen the images: choosing a rate by them is seeing them.
 #
 # That is the noise of the images. Another seed is another net.
@@ -74,19 +74,19 @@ from refopt.oracle import Wrapper
 # $\frac{1}{2}$. Five out of five: $\frac{1}{32}$. Nothing is assumed of how accuracies are distributed.
 #
 # **Theorem 3** (Gumbel; Hartley and David 1954). *The largest of $k$ independent results of one distribution, of mean
-# $m$ and deviation $s$, has the mean*
+# $c$ and deviation $s$, has the mean*
 #
-# $$ \mathrm{E} \max_{j \le k} X_j \;\le\; m + s\, \frac{k - 1}{\sqrt{2k - 1}}, $$
+# $$ \mathrm{E} \max_{j \le k} X_j \;\le\; c + s\, \frac{k - 1}{\sqrt{2k - 1}}, $$
 #
 # *and there is a distribution for every $k$ where the two are equal.* (If $x(u)$ is the value that a share $u$ of
-# results is below, the left side less $m$ is $\int_0^1 (x(u) - m)(k u^{k-1} - 1)\,du$; now Cauchy and Schwarz.) So the
+# results is below, the left side less $c$ is $\int_0^1 (x(u) - c)(k u^{k-1} - 1)\,du$; now Cauchy and Schwarz.) So the
 # best of several runs is ahead of one run *of the same rule*; the best of several rates or epochs is, too, but of how
 # far this theorem does not speak.
 #
 # **Theorem 4** (the price of a grid). *On $\lambda x^2/2$ a step of rate $\eta$ multiplies $x$ by $1 - \eta\lambda$. Of
-# rates $\eta_0, q \eta_0, \dots, q^m \eta_0$ the best one multiplies it by at most*
+# rates $\eta_0, q \eta_0, \dots, q^j \eta_0$ the best one multiplies it by at most*
 #
-# $$ \frac{q - 1}{q + 1} \quad\text{in size, if}\quad \eta_0 \le 1/\lambda \le q^m \eta_0, $$
+# $$ \frac{q - 1}{q + 1} \quad\text{in size, if}\quad \eta_0 \le 1/\lambda \le q^j \eta_0, $$
 #
 # *and half way between two rates by no less.* In a grid of powers of ten that is $\frac{9}{11}$, where the right rate
 # is done in one step: a baseline may look slow because the grid is coarse, or because it ends too early.
@@ -289,7 +289,7 @@ assert per_step[-1] > 1
 save(
     fig,
     "10-convex",
-    "Claims that a convex problem decides, two of them against the rule. King: the step without a bound explodes. "
+    "Claims that a convex problem decides, not always for the rule. King: the step without a bound explodes. "
     "Berrada: over the effective rate momentum helps where it gives room. Retsinas: all first rates meet, unless the "
     "move is lost in rounding. Liang: BB1 forgets its first rate, the rule for mini-batches does not survive a large "
     "one. Sasse: the code that ran is no secant; some cycles beat the best constant rate, others diverge.",
@@ -418,7 +418,7 @@ claims = [  # whose; a claim; the rule that is ahead, of which other; the points
     ("Liang et al.", "BB is better than AdaGrad", "BB (Liang et al.)", "AdaGrad", 0),
     ("Liang et al.", "BB is better than NAG", "BB (Liang et al.)", "NAG", 0),
     ("Sasse", "4.3.1 cycles beat the best constant rate", "cycles", searched, 0),
-    ("Sasse", "4.5.2 Simple AdaSecant is behind it", searched, "Simple AdaSecant", 0),
+    ("Sasse", "4.5.2 the searched rate beats Simple AdaSecant", searched, "Simple AdaSecant", 0),
     (
         "Sasse",
         "4.5.2 after some of a cycle it becomes better",
