@@ -21,13 +21,14 @@ def lenet(shape: tuple[int, ...] = (32, 32, 3), classes: int = 10) -> Sequential
     no Gaussian units. Images of 28 x 28 pixels get a border that makes them 32 x 32, the size it was built for.
 
     Liang, Xu, Bao, Quan and Ji, "Barzilai-Borwein-based adaptive learning rate for deep learning", section 4.1.2: ReLU,
-    and initial weights by LeCun et al. (2012). The paper says nothing of pooling and biases.
+    and initial weights by LeCun et al. (2012). The paper says nothing of pooling and biases. (ReLU and
+    maximum may change places; as they stand ReLU has a quarter of the work.)
     """
     border = 2 if shape[:2] == (28, 28) else 0
     height, width = (((side + 2 * border - 4) // 2 - 4) // 2 for side in _at_least(16, "LeNet-5", shape))
     return Sequential(
-        Conv2d(shape[2], 6, 5, padding=border, weight=lecun_normal), ReLU(), MaxPool2d(2),
-        Conv2d(6, 16, 5, weight=lecun_normal), ReLU(), MaxPool2d(2),
+        Conv2d(shape[2], 6, 5, padding=border, weight=lecun_normal), MaxPool2d(2), ReLU(),
+        Conv2d(6, 16, 5, weight=lecun_normal), MaxPool2d(2), ReLU(),
         Flatten(),
         Linear(16 * height * width, 120, lecun_normal), ReLU(),
         Linear(120, 84, lecun_normal), ReLU(),

@@ -62,7 +62,8 @@ class NetOracle(Oracle):
         self.layout = Layout(model)
         self.blocks = self.layout.blocks
         self.images, self.labels, self.augment = xp.asarray(images), xp.asarray(labels), augment
-        self.mean, self.std = (xp.asarray(part, dtype) for part in scale)
+        line = images.shape[1:][-2:]  # one for each pixel of a line: a sum over short rows, of channels, is slow
+        self.mean, self.std = (xp.broadcast_to(xp.asarray(part, dtype), line).copy() for part in scale)
         self.steps_per_epoch = order.steps_per_epoch
         self.data_loss: Any = None
         self.due: int | None = None  # the draw whose first answer is still to come

@@ -29,13 +29,15 @@ from refopt.arrays import Array
 
 from .conv import grid, windows
 from .tensor import Tensor
-from .tiles import column_sums, cut
+from .tiles import TILE, column_sums, cut
 
 if TYPE_CHECKING:
     from .engine import Engine
 
 COLUMNS = 1_200_000
 """Bytes of columns that stay in the second-level cache of a core, beside the weights and the output of the tile."""
+SMALL = 1_000_000
+"""Multiplications up to which OpenBLAS does not pack its operands: thin products take a third of the time."""
 ROWS = 256
 """Rows that a matrix product needs at least, to be worth reading the weights again."""
 
@@ -95,8 +97,9 @@ class _Convolution:
         return view.reshape(*view.shape[:4], -1)
 
     def per_tile(self, k: int) -> int:
-        """Return how many pixels a tile of columns of k numbers holds."""
-        return max(ROWS, COLUMNS // (k * self.dtype.itemsize))
+        """Return how many pixels a tile of columns of k numbers holds: few if products are thin."""
+        thin, most = SMALL // self.w.size, COLUMNS // (k * self.dtype.itemsize)
+        return thin if ROWS <= thin < most else max(ROWS, most)
 
     def forward(self, b: Array | None) -> Array:
         n, oh, ow, o = self.out
@@ -108,13 +111,15 @@ class _Convolution:
         if c < 16 and not self.wants_x:  # of few channels columns are slow to build: keep them
             self.kept = self.engine.empty((n, oh, ow, k), self.dtype)
 
+        line = None if b is None else np.tile(b, ow)  # a sum over short rows is slow
+
         def work(thread: int, start: int, stop: int) -> None:
             for images, lines in cut(start, stop, oh, self.per_tile(k) // ow):
                 cols = self._fill(view, images, lines, thread)
                 rows = y[images, lines].reshape(-1, o)
                 np.matmul(cols.reshape(-1, k), wt, out=rows)
                 if b is not None:
-                    rows += b
+                    rows.reshape(-1, ow * o)[...] += line
 
         self.engine.share(work, n)
         return y
@@ -159,8 +164,9 @@ class _Convolution:
         """Return db[o] = Σ_{n,i,j} g[n,i,j,o]."""
         db = np.empty(self.out[3], self.dtype) if out is None else out
         db[...] = 0
-        for image in g:
-            db += column_sums(image.reshape(-1, self.out[3]))
+        _n, oh, ow, o = self.out
+        for tile in cut(0, len(g), oh, max(1, TILE // (ow * o * self.dtype.itemsize))):
+            db += column_sums(g[tile].reshape(-1, o))
         return db
 
     def _backward_by_turning(self, g: Array, dw: Array) -> None:

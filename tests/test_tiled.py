@@ -120,17 +120,23 @@ def test_images_smaller_than_a_window_are_refused_as_by_the_plain_text(shape):
 
 
 @pytest.mark.parametrize("channels", [3, 32])
+@pytest.mark.parametrize("limit", [{"COLUMNS": 1}, {"SMALL": 40 * 36 * 32}], ids=["cache", "thin products"])
 @pytest.mark.parametrize("engine", ENGINES.values(), ids=lambda engine: f"{engine.threads} threads")
-def test_tiles_of_some_lines_of_an_image_fit_together(engine, channels, monkeypatch):
+def test_tiles_of_some_lines_of_an_image_fit_together(engine, limit, channels, monkeypatch):
     """With room for 40 rows of columns, a tile is two lines of 20 pixels."""
-    monkeypatch.setattr(tiled_conv, "COLUMNS", 1)
-    monkeypatch.setattr(tiled_conv, "ROWS", 40)
-    inputs, g = arrays(0, np.float64, (3, 20, 20, channels), (4, 3, 3, channels)), weights_like(1)
+    for name, value in {"ROWS": 40, **limit}.items():
+        monkeypatch.setattr(tiled_conv, name, value)
+    inputs, g = arrays(0, np.float64, (3, 20, 20, channels), (4, 3, 3, channels), (4,)), weights_like(1)
     for stride in (1, 2):
-        plain = gradients(lambda x, w, s=stride: conv.conv2d(x, w, None, s, 1), inputs, g)
-        assert_same(
-            plain, gradients(lambda x, w, s=stride: tiled_conv.conv2d(x, w, None, s, 1, engine), inputs, g), np.float64
-        )
+        plain = gradients(lambda x, w, b, s=stride: conv.conv2d(x, w, b, s, 1), inputs, g)
+        tiled = gradients(lambda x, w, b, s=stride: tiled_conv.conv2d(x, w, b, s, 1, engine), inputs, g)
+        assert_same(plain, tiled, np.float64)
+
+
+def test_thin_products_come_in_tiles_that_blas_does_not_pack():
+    for x, w, pixels in (((2, 32, 32, 3), (6, 5, 5, 3), 2222), ((2, 16, 16, 64), (64, 3, 3, 64), 520)):
+        call = tiled_conv._Convolution(*(Tensor(np.zeros(s, np.float32)) for s in (x, w)), 1, 0, ENGINES[2])
+        assert call.per_tile(w[1] * w[2] * w[3]) == pixels
 
 
 @pytest.mark.parametrize("padding", [0, 1])
