@@ -21,7 +21,7 @@ Departures without a class, because a wrapper, a field or the loop makes them, o
 from dataclasses import dataclass
 from math import inf
 
-from ..arrays import dot, dots, namespace, ratio, spread
+from ..arrays import dot, dots, elementwise, namespace, ratio, spread
 from ..checks import nonnegative
 from .adasecant import AdaSecantTheory, blocks
 from .alig import ALIG
@@ -204,7 +204,7 @@ class AdamHDReleased(AdamHD):
 
     def adapted(self, g, s, oracle):
         parts = blocks(oracle)
-        rates, u = self.rate.copy(), ratio(-s, self.rate)
+        rates, u = elementwise(lambda s, rate: (+rate, ratio(-s, rate)))(s, self.rate)
         rate = rates[parts[-1]][-1]
         for part in parts:
             rate = rate + self.meta_lr * dot(g[part], u[part])  # departs: tensor by tensor

@@ -86,7 +86,7 @@ References
 
 from dataclasses import dataclass
 
-from ..arrays import dot, namespace, ratio
+from ..arrays import dot, elementwise, moved, namespace, ratio
 from ..checks import known
 from ..rule import Rule
 
@@ -159,9 +159,21 @@ class SecondOrderDirectionalNewton(Rule):
 
     def step(self, x, oracle):
         _f, g = oracle(x)
-        move = x - self.last_x
-        d = namespace(x).where(move == 0, -g, move)  # (8)
-        self.eta = ratio(d, oracle.hvp(x, d))  # (6)
-        self.last_x = x.copy()
+        self.last_x, move = moved(x, self.last_x, reuse=[self.last_x])
+        d = self.direction(move, g)
+        self.eta, step = self.update(d, oracle.hvp(x, d), g)
         self.t += 1
-        return -self.eta * g  # (7)
+        return step
+
+    @staticmethod
+    @elementwise
+    def direction(move, g):
+        """Return the last move (n,), with -g (n,) in its place where it is 0."""
+        return namespace(g).where(move == 0, -g, move)  # (8)
+
+    @staticmethod
+    @elementwise
+    def update(d, Hd, g):
+        """Return the rates and the displacement, both (n,)."""
+        eta = ratio(d, Hd)  # (6)
+        return eta, -eta * g  # (7)
