@@ -22,18 +22,19 @@ are stretched to a hundred epochs. At `small` a hundred epochs are six and batch
 of ResNet-18 and a WRN-16-1 that of ResNet-50, and 500 images are trained on: 500 test images leave an accuracy
 uncertain by two percentage points, and the one run of each setting by more.
 
-What came out at `small`, of one run each, is the first 186 steps, and they are not the thesis. Nor are they certain: in
-two runs of everything that differ in rounding alone, by the number of threads and the order of some sums, the 78
-accuracies differ by 1.3 percentage points in the median, by more than 4.2 in one of ten, and by 6.4 at most. Not
-reproduced: super-convergence. No cycle beats the best constant rate, neither of SGD, 23.8 % to 27.8 % at 0.01, nor of
-Adam, 29.8 % to 33.4 % at 0.001, the worst are 10.0 and 11.2 points below it, and the 25-cycle costs the deeper net 7.0.
-As in the thesis: SGD is best at 0.01 and learns nothing at 3, Adam is best at 0.001 and worst at 1; at 0.01, batches of
-512 are 6.4 points worse than of 32; Simple AdaSecant learns (19.2 % with 3, 21.6 % with 10), but less than SGD, and
-without a threshold nothing (10.4 %); AdaSecant's rates go down as soon as they are used. It cannot be told whether
-random rates are worse than cycles (by 1.6), decays than 100-cycles, whether AdaSecant stays ten points below SGD (9.0),
-CUS-Adam is Adam (3.0 apart), equation 3.1 differs from what was run for it, what momentum or another cycle of chapter 5
-brings, what a switch does, or anything of WRN-16-1 on CIFAR-100, 5.2 % at best: that 4.3.5 "holds" says only that a
-cycle hurts less where nothing is learned. At `full` nothing was run.
+What came out at `small`, of two runs of everything, is the first 186 steps, and they are not the thesis. Nor are they
+certain: the two differ in rounding alone, by the order of some sums, and their 78 accuracies by 1.4 percentage points
+in the median, by more than 4.1 in one of ten, and by 7.6 at most. Not reproduced, in either: super-convergence. No
+cycle beats the best constant rate, neither of SGD, 27.8 % and 25.6 %, nor of Adam, 33.4 % and 31.4 % at 0.001, the
+worst are 9.0 to 11.2 points below it, and the 25-cycle costs the deeper net 7.0 and 7.8. As in the thesis, in both: SGD
+is best at 0.01 or 0.1 and learns nothing at 3, Adam is best at 0.001 and worst at 1; at 0.01, batches of 512 are 6.4
+and 5.4 points worse than of 32; Simple AdaSecant learns (19.2 % and 18.6 % with 3, 21.6 % and 19.4 % with 10), but less
+than SGD, and without a threshold nothing (10.4 % and 10.0 %); AdaSecant's rates go down as soon as they are used. It
+cannot be told whether random rates are worse than cycles (by 1.6, and better by 0.4), decays than 100-cycles, whether
+AdaSecant stays ten points below SGD (9.0 and 6.6), CUS-Adam is Adam (3.0 and 0.6 apart), equation 3.1 differs from what
+was run for it, what momentum or another cycle of chapter 5 brings, what a switch does, or anything of WRN-16-1 on
+CIFAR-100, 5.8 % at best: that 4.3.5 "holds" says only that a cycle hurts less where nothing is learned. At `full`
+nothing was run.
 
 Not run: figures 2.x and 4.4 (sketches); 200 epochs, and other data and nets (chapter 5); full CIFAR-100 only at `full`,
 from the user's own copy.
