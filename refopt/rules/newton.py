@@ -86,7 +86,7 @@ References
 
 from dataclasses import dataclass
 
-from ..arrays import dot, elementwise, moved, namespace, ratio
+from ..arrays import dot, elementwise, namespace, ratio
 from ..checks import known
 from ..rule import Rule
 
@@ -159,21 +159,22 @@ class SecondOrderDirectionalNewton(Rule):
 
     def step(self, x, oracle):
         _f, g = oracle(x)
-        self.last_x, move = moved(x, self.last_x, reuse=[self.last_x])
-        d = self.direction(move, g)
-        self.eta, step = self.update(d, oracle.hvp(x, d), g)
+        d = self.direction(x, self.last_x, g)
+        Hd = oracle.hvp(x, d)
+        self.last_x, self.eta, step = self.update(x, g, d, Hd, reuse=[self.last_x])
         self.t += 1
         return step
 
     @staticmethod
     @elementwise
-    def direction(move, g):
-        """Return the last move (n,), with -g (n,) in its place where it is 0."""
+    def direction(x, last_x, g):
+        """Return the move (n,) from last_x to x, with -g in its place where it is 0."""
+        move = x - last_x
         return namespace(g).where(move == 0, -g, move)  # (8)
 
     @staticmethod
     @elementwise
-    def update(d, Hd, g):
-        """Return the rates and the displacement, both (n,)."""
+    def update(x, g, d, Hd):
+        """Return a copy of x, the rates and the displacement, all (n,)."""
         eta = ratio(d, Hd)  # (6)
-        return eta, -eta * g  # (7)
+        return +x, eta, -eta * g  # (7)
