@@ -180,7 +180,8 @@ def descend(
     nonfinite : "raise" a NonFiniteError, or "skip": x and the rule stay as they are, the next sample is drawn.
         On a GPU "raise" is checked once an epoch (every 100 steps without epochs), and the error says from which
         step on; "skip" waits for the device in every step.
-    state, taken : `rule.state()` after `taken` steps of an earlier run, to go on from its x without a seam
+    state, taken : `rule.state()` after `taken` steps of an earlier run, to go on from its x without a seam. (A rule
+        that was interrupted within a step is between two states: go on from one that was saved before.)
 
     Raises
     ------
