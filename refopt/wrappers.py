@@ -8,6 +8,7 @@ Shapes: x, g, v (n,); f 0-d.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -110,37 +111,52 @@ class AllReduce(Wrapper):
     """The mean over ranks of (f, g), each rank weighted by the samples it holds: one rank's answer, to rounding.
 
     Every rank runs the same rule on its own share of the data and must ask the same questions in the
-    same order. On a GPU each answer passes through the host.
+    same order, in epochs of as many steps. A rank whose share of a sample is empty adds nothing to the mean.
+    On a GPU each answer passes through the host.
+
+    Raises
+    ------
+    ValueError
+        On every rank, if their epochs are of different lengths: a rule that counts steps would part ways.
     """
 
     def __init__(self, oracle: Oracle, comm: Communicator):
         super().__init__(oracle)
         self.comm = comm
+        steps = oracle.steps_per_epoch or 0
+        ranks, total, squares = np.asarray(comm.allreduce(np.array([1, steps, steps**2])))
+        if ranks * squares != total**2:  # by Cauchy and Schwarz equal only if all are
+            raise ValueError(
+                f"the ranks' epochs have different lengths, here of {steps} steps: give each rank its share of every"
+                " mini-batch, or mini-batches whose number is the same on all"
+            )
 
-    def _mean(self, part: Array, like: Array) -> Array:
-        """Return the weighted mean over ranks of `part` (m,), summed in float64 in one message."""
-        message = np.concatenate([[self.samples], self.samples * to_host(part).astype(np.float64)])
-        total = np.asarray(self.comm.allreduce(message))
+    def _mean(self, ask: Callable[[], Array], m: int, like: Array) -> Array:
+        """Return the weighted mean over ranks of ask() (m,), summed in float64 in one message."""
+        own = to_host(ask()).astype(np.float64) if self.samples else np.zeros(m)
+        total = np.asarray(self.comm.allreduce(np.append(self.samples, self.samples * own)))
         return to_device((total[1:] / total[0]).astype(like.dtype), like)
 
     @property
     def batch_fraction(self) -> float:  # type: ignore[override]
-        """The share of all ranks' data that their current samples hold."""
-        return 1 / float(self._mean(np.array([1 / self.oracle.batch_fraction]), np.ones(1))[0])
+        """The share of all ranks' data that their current samples hold, if no two ranks hold the same data.
+
+        Where each holds all of it, and draws a part of each sample, tell the rule: `SPSSmooth(batch_fraction=...)`.
+        """
+        return 1 / float(self._mean(lambda: np.array([1 / self.oracle.batch_fraction]), 1, np.ones(1))[0])
 
     @property
     def f_star(self):
         """The mean of the ranks' infima: a lower bound of the mean's infimum, equal to it under interpolation."""
         own = self.oracle.f_star
-        return None if own is None else float(self._mean(np.atleast_1d(own), np.ones(1))[0])
+        return None if own is None else float(self._mean(lambda: np.atleast_1d(own), 1, np.ones(1))[0])
 
     def __call__(self, x):
-        f, g = self.oracle(x)
-        mean = self._mean(namespace(g).append(f, g), x)
+        mean = self._mean(lambda: namespace(x).append(*self.oracle(x)), len(x) + 1, x)
         return mean[0], mean[1:]
 
     def value(self, x):
-        return self._mean(namespace(x).atleast_1d(self.oracle.value(x)), x)[0]
+        return self._mean(lambda: namespace(x).atleast_1d(self.oracle.value(x)), 1, x)[0]
 
     def hvp(self, x, v):
-        return self._mean(self.oracle.hvp(x, v), x)
+        return self._mean(lambda: self.oracle.hvp(x, v), len(x), x)

@@ -1,4 +1,7 @@
-"""Walks to be taken by one rank or by many: `mpiexec -n 2 python tests/ranks.py FOLDER` leaves those of each rank."""
+"""Walks to be taken by one rank or by many.
+
+`mpiexec -n 2 python -m mpi4py tests/ranks.py FOLDER` leaves those of each rank.
+"""
 
 import sys
 from functools import partial

@@ -389,7 +389,7 @@ def test_an_answer_of_many_ranks_is_one_message_and_keeps_the_precision():
     total = family().to(np, np.float32)
     comm = Comm(2)
     (f, g), _ = comm.ask([total.sample([0, 1]), total.sample([2, 3, 4])], lambda o: o(total.x0))
-    assert comm.messages == 1
+    assert comm.messages == 2, "the other one to compare their epochs, when they meet"
     assert f.dtype == g.dtype == np.float32
     assert f.ndim == 0
 
@@ -409,6 +409,38 @@ def test_the_batch_fraction_of_many_ranks_is_that_of_their_samples_together():
     total = family()
     ranks = [FiniteSum(total.sample([0, 1]), Shuffled(2, 1)), FiniteSum(total.sample([2, 3, 4]), Shuffled(3, 2))]
     assert Comm(2).ask(ranks, lambda o: o.batch_fraction) == pytest.approx([0.6, 0.6], rel=1e-15)
+
+
+def test_a_rank_without_samples_adds_nothing():
+    """As when the last mini-batch of an epoch is a single term: a mean of none, were it asked for, would be NaN."""
+    total, x = family(), family().x0
+    order = Recorded(np.arange(5)[None], 1), Recorded(np.empty((1, 0), int), 1)
+    for question in (lambda o: np.append(*o(x)), lambda o: o.value(x), lambda o: o.hvp(x, np.arange(4.0))):
+        first, second = Comm(2).ask([FiniteSum(total, rows) for rows in order], question)
+        assert (first == second).all()
+        assert np.allclose(first, question(total), rtol=1e-13, atol=1e-13)
+
+
+def test_ranks_whose_epochs_differ_are_refused_on_all_of_them():
+    """A rule of one rate per epoch would change it here and not there; nobody waits for a rank that has left."""
+    total = family()
+    ranks = [FiniteSum(total.sample([0, 1]), Shuffled(2, 1)), FiniteSum(total.sample([2, 3, 4]), Shuffled(3, 1))]
+
+    comm, refused = Comm(2), []
+
+    def meet(oracle):
+        try:
+            AllReduce(oracle, comm)
+        except ValueError as error:
+            refused.append(str(error))
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(meet, ranks))
+    assert sorted(refused) == [
+        f"the ranks' epochs have different lengths, here of {steps} steps: give each rank its share of every"
+        " mini-batch, or mini-batches whose number is the same on all"
+        for steps in (2, 3)
+    ]
 
 
 def test_one_infinite_rank_makes_every_rank_infinite():
