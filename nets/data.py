@@ -92,6 +92,8 @@ def load(
     place = folder or os.environ.get("REFOPT_DATA")
     raw = read(DATASETS[name], Path(place) if place else None)
     train, valid = split(len(raw.x_train), validation, seed, fold, samples)
+    if validation and not len(valid):
+        raise ValueError(f"validation must be 0 or set aside at least one image, got {validation!r}")
     x, y = raw.x_train, raw.y_train.astype(np.int64)
     x_train = x if len(train) == len(x) else x[train]
     return Dataset(

@@ -84,7 +84,7 @@ def test_a_fold_or_a_number_of_samples_that_is_not_there_is_refused(arguments, m
 
 
 @quick
-@given(st.integers(20, 120), shares, seeds)
+@given(st.integers(20, 120), st.just(0.0) | st.floats(0.05, 0.9), seeds)
 def test_the_scale_is_that_of_the_training_part_per_channel_and_images_stay_as_they_are(n, share, seed):
     labels = np.arange(n + 3)  # image i has the label i, and i and 255 - 2 i in its two channels
     x = np.stack([labels, 255 - 2 * labels], axis=-1).astype(np.uint8)[:, None, None, :] * np.ones((2, 3, 1), np.uint8)
