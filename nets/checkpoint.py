@@ -83,6 +83,8 @@ class Checkpoint:
             with np.load(io.BytesIO(content), allow_pickle=False) as archive:
                 arrays = dict(archive)
             header, theta = json.loads(str(arrays.pop("header"))), arrays.pop("theta")
+        except MemoryError:  # says nothing about the file
+            raise
         except Exception as error:  # a file that is none can make zipfile, NumPy and json raise anything
             raise _no_checkpoint(path, type(error).__name__) from error
 
@@ -157,6 +159,11 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     finally:
         with suppress(OSError):
             unfinished.unlink()
+
+
+def out_of_memory(error: MemoryError) -> str:
+    """Return the sentence that says what needs less memory."""
+    return f"{str(error) or 'out of memory'}: pass a smaller --batch or --model, or run fewer --jobs at a time"
 
 
 def cannot_write(path: Path, error: OSError) -> RunError:

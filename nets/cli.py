@@ -18,7 +18,7 @@ import tyro
 from refopt import RULES, GradientDescent, Rule, SPSMax
 from refopt.rule import Rate
 
-from .checkpoint import Checkpoint, RunError
+from .checkpoint import Checkpoint, RunError, out_of_memory
 from .commands import Book, Data, Eval, Plot, Race, Rules
 from .logs import last_row, read_table
 from .options import Options
@@ -199,6 +199,8 @@ def main() -> None:
         sys.exit("refopt: interrupted; the last checkpoint of a run stands, and --resume goes on from it")
     except (RuntimeError, ValueError, ArithmeticError) as error:
         sys.exit(f"refopt: {error}")
+    except MemoryError as error:
+        sys.exit(f"refopt: {out_of_memory(error)}")
     except OSError as error:
         with suppress(OSError, AttributeError):  # what stdout has not taken by now it never will
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

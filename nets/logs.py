@@ -7,6 +7,7 @@ to the checkpoint.
 from __future__ import annotations
 
 import os
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from .checkpoint import DamagedError, RunError, cannot_write, replacing
 LOG_COLUMNS = ("step", "epoch", "loss", "eta", "grad_norm")
 EPOCH_COLUMNS = ("epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "seconds")
 VALID_COLUMNS = ("valid_loss", "valid_accuracy")
+FIGURE = r"(-?\d+(\.\d+)?(e[-+]\d+)?|-?inf|nan)"
+"""A number as `Table.append` writes it."""
 
 
 class Table:
@@ -51,16 +54,21 @@ def first_rows(path: Path, columns: tuple[str, ...], keep: int) -> list[str]:
     Raises
     ------
     DamagedError
-        If it cannot be read, is another table, or has not each of these rows once and in order.
+        If it is not there, is another table, or has not each of these rows once, in order and whole.
+    RunError
+        If it cannot be read.
     """
     try:
         header, *lines = path.read_text(errors="replace").rpartition("\n")[0].split("\n")
     except OSError as error:
-        raise DamagedError(f"cannot read {path} ({error.strerror}): a run goes on only with its tables") from error
+        kind = DamagedError if isinstance(error, FileNotFoundError) else RunError
+        raise kind(f"cannot read {path} ({error.strerror}): a run goes on only with its tables") from error
     numbers = [str(k) for k in range(1, keep + 1)]
     known = set(numbers)
     rows = [line for line in lines if line.partition(",")[0] in known]
-    if header != ",".join(columns) or [row.partition(",")[0] for row in rows] != numbers:
+    whole = re.compile(rf"\d+(,{FIGURE}){{{len(columns) - 1}}}")
+    in_order = [row.partition(",")[0] for row in rows] == numbers
+    if header != ",".join(columns) or not in_order or not all(map(whole.fullmatch, rows)):
         raise DamagedError(
             f"{path} is not the table that this run wrote, with {','.join(columns)} and rows 1 to {keep}:"
             " put it back as it was, or start anew in another folder with --out"

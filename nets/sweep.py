@@ -28,7 +28,8 @@ from tqdm import tqdm
 from refopt import NonFiniteError, Rule
 from refopt.arrays import CORES
 
-from .checkpoint import Checkpoint, DamagedError, RunError, locked
+from .checkpoint import Checkpoint, DamagedError, RunError, locked, out_of_memory
+from .logs import EPOCH_COLUMNS, read_table
 from .options import Options
 from .spec import short
 from .train import demand_same_settings, fit
@@ -94,8 +95,10 @@ def sweep(trials: Sequence[Trial], out: Path, *, jobs: int = 1, address: str | N
     RunError
         If a trial cannot be run, after all others have been; or workers are killed again and again.
     ValueError
-        If two trials have the same folder.
+        If two trials have the same folder, or jobs is neither positive nor -1.
     """
+    if jobs < 1 and jobs != -1:
+        raise ValueError(f"jobs must be at least 1, or -1 for as many as there are cores, got {jobs}")
     out = out.absolute()  # a worker may stand elsewhere
     folders = [trial.folder(out) for trial in trials]
     if len(set(folders)) < len(folders):
@@ -131,9 +134,15 @@ def _workers(jobs: int, address: str | None) -> Iterator[int]:
         return
     try:
         from distributed import Client, KilledWorker  # noqa: PLC0415  (optional)
+        from distributed.comm import get_address_host_port  # noqa: PLC0415
     except ImportError:
         raise RunError("a cluster needs Dask: install refopt[cluster], or leave out --backend dask") from None
-    with Client(address, set_as_default=False) as client, parallel_config("dask", client=client):
+    try:
+        get_address_host_port(address)  # a Client that is given none raises, too, but then never ends
+        client = Client(address, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise RunError(f"no cluster at {address!r} ({error}): pass the --address that its scheduler printed") from error
+    with client, parallel_config("dask", client=client):
         try:
             yield 1
         except KilledWorker as error:
@@ -142,14 +151,23 @@ def _workers(jobs: int, address: str | None) -> Iterator[int]:
 
 def ended(trial: Trial, out: Path) -> bool:
     """Whether a trial needs no more work; RunError if its folder holds another run."""
+    folder, epochs = trial.folder(out), trial.options.epochs
     try:
-        summary = json.loads((trial.folder(out) / "summary.json").read_text())
+        summary = json.loads((folder / "summary.json").read_text())
         saved, finished, diverged = summary["settings"], summary["finished"], summary["diverged"]
-    except (OSError, ValueError, KeyError):
+        given = {"options": asdict(trial.options), "rule": repr(trial.rule), "layout": saved["layout"]}
+        demand_same_settings(saved, given)
+    except (OSError, ValueError, LookupError, TypeError):  # not there, or damaged
         return False
-    given = {"options": asdict(trial.options), "rule": repr(trial.rule), "layout": saved["layout"]}
-    demand_same_settings(saved, given)
-    return diverged is not None or (finished and saved["options"]["epochs"] >= trial.options.epochs)
+    return diverged is not None or (finished and has_epochs(folder / "epochs.csv", epochs))
+
+
+def has_epochs(path: Path, epochs: int) -> bool:
+    """Whether a table of epochs can be read, and begins with the rows 1 to `epochs`."""
+    try:
+        return read_table(path, EPOCH_COLUMNS)["epoch"][:epochs].tolist() == [*range(1, epochs + 1)]
+    except RunError:
+        return False
 
 
 def complete(trial: Trial, out: Path, threads: int, *, shown: bool) -> str | None:
@@ -166,6 +184,8 @@ def complete(trial: Trial, out: Path, threads: int, *, shown: bool) -> str | Non
                 result = fit(options, trial.rule, folder, shown=shown)
     except NonFiniteError:
         return None
+    except MemoryError as error:
+        return f"{trial.label}, seed {options.seed}: {out_of_memory(error)}"
     except (RuntimeError, ValueError, ArithmeticError, OSError) as error:
         return f"{trial.label}, seed {options.seed}: {error}"
     if not result.finished:

@@ -282,6 +282,7 @@ def test_race_ends_a_rule_that_diverges_and_draws_the_rest(refopt):
         (["train", "--batch", "5000", "sps-max"], "batch must be between 1 and the 1437 samples"),
         (["train", "--epochs", "0", "sps-max"], "epochs must be at least 1"),
         (["train", "--validation", "1.5", "sps-max"], "validation must be in [0, 1)"),
+        (["train", "--validation", "1e-4", "sps-max"], "validation must be 0 or set aside at least one image"),
         (["train", "--weight-decay", "-1", "sps-max"], "decay must be a finite number >= 0"),
         (["train", "--ball", "0", "sps-max"], "radius of a ball must be a positive finite number"),
         (["train", "--weight-decay", "0.1", "sps-max"], "needs the infimum of the loss"),
@@ -305,6 +306,14 @@ def test_race_ends_a_rule_that_diverges_and_draws_the_rest(refopt):
 )
 def test_what_goes_wrong_is_one_sentence(refopt, arguments, sentence):
     assert sentence in failure(refopt, *arguments)
+
+
+def test_too_little_memory_is_one_sentence(refopt, monkeypatch):
+    def setup(options):
+        raise MemoryError("Unable to allocate 9 TiB")
+
+    monkeypatch.setattr(train, "setup", setup)
+    assert failure(refopt, "train", "sps-max").startswith("refopt: Unable to allocate 9 TiB: pass a smaller --batch")
 
 
 @pytest.mark.skipif(os.environ.get("CUDA_VISIBLE_DEVICES", "") != "", reason="a GPU is meant to be used here")

@@ -55,6 +55,16 @@ def test_a_killed_worker_of_a_cluster_loses_and_doubles_nothing(cluster, whole, 
     same_runs(out, whole)
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1", "host:port", "", "http://host:1", "tcp://127.0.0.1:1"])
+def test_an_address_where_no_cluster_is_ends_in_one_sentence(address, tmp_path, monkeypatch):
+    """A client with an address that is none would wait for its own end."""
+    from distributed import config
+
+    monkeypatch.setitem(config["distributed"]["comm"]["timeouts"], "connect", "1s")
+    with pytest.raises(RunError, match=rf"^no cluster at '{address}' \(.*\): pass the --address that its scheduler"):
+        sweep.sweep(trials(0), tmp_path, address=address)
+
+
 def test_a_trial_that_cannot_be_run_keeps_no_other_from_it(cluster, tmp_path):
     impossible = trials(3, batch=5000)
     with pytest.raises(RunError, match="1 of 3 runs did not come to their end; the first: sps, seed 3: batch must"):

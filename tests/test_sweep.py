@@ -173,6 +173,28 @@ def test_what_is_damaged_starts_anew(tmp_path, monkeypatch, name):
     assert left(trial, tmp_path / "damaged") == left(trial, tmp_path / "whole")
 
 
+LOST = {
+    "no table": ("epochs.csv", lambda path: path.unlink()),
+    "a row less": ("epochs.csv", lambda path: path.write_text(path.read_text().rpartition("2,")[0])),
+    "no figures": ("epochs.csv", lambda path: path.write_text(path.read_text().replace("\n2,", "\n2,x"))),
+    **{text: ("summary.json", lambda path, text=text: path.write_text(text)) for text in (
+        "", "null", "[]", '{"settings": [], "finished": true, "diverged": null}',
+        '{"settings": {"layout": []}, "finished": true, "diverged": null}')},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", LOST)
+def test_a_run_that_has_ended_and_lost_a_file_ends_again(tmp_path, case):
+    (trial,) = trials(0)
+    sweep.sweep([trial], tmp_path / "whole")
+    sweep.sweep([trial], tmp_path / "lost")
+    name, lose = LOST[case]
+    lose(trial.folder(tmp_path / "lost") / name)
+    sweep.sweep([trial], tmp_path / "lost")
+    assert left(trial, tmp_path / "lost") == left(trial, tmp_path / "whole")
+    assert sweep.ended(trial, tmp_path / "lost")
+
+
 def test_to_diverge_is_an_end(tmp_path):
     planned = [*trials(0), Trial("wild", FAST, GradientDescent(lr=1e30))]
     sweep.sweep(planned, tmp_path)
@@ -201,6 +223,21 @@ def test_a_trial_that_cannot_be_run_keeps_no_other_from_it(tmp_path, jobs):
     with pytest.raises(RunError, match="1 of 3 runs did not come to their end; the first: large, seed 0: batch must"):
         sweep.sweep([impossible, *trials(0, 1)], tmp_path, jobs=jobs)
     assert all(sweep.ended(trial, tmp_path) for trial in trials(0, 1))
+
+
+@pytest.mark.parametrize(("said", "sentence"), [("", "out of memory"), ("Unable to allocate 9 TiB",) * 2])
+def test_a_trial_too_large_for_the_memory_keeps_no_other_from_it(tmp_path, monkeypatch, said, sentence):
+    large, small = trials(0, 1)
+
+    def fit(options, *arguments, **named):
+        if options.seed == 0:
+            raise MemoryError(said)
+        return train.fit(options, *arguments, **named)
+
+    monkeypatch.setattr(sweep, "fit", fit)
+    with pytest.raises(RunError, match=f"the first: sps, seed 0: {sentence}: pass a smaller --batch"):
+        sweep.sweep([large, small], tmp_path)
+    assert sweep.ended(small, tmp_path)
 
 
 def test_a_trial_that_another_process_works_on_is_left_to_it(tmp_path):
@@ -366,6 +403,7 @@ def test_the_final_table_is_that_of_the_last_epoch_and_of_the_best(tmp_path):
         (["--rules", "sps-max", "--models", "mpl"], "model must be one of mlp"),
         (["--rules", "sps-max", "--backend", "dask"], "a cluster needs both"),
         (["--rules", "sps-max", "--address", "tcp://host:1"], "a cluster needs both"),
+        *((["--rules", "sps-max", "--jobs", jobs], "jobs must be at least 1, or -1") for jobs in ("0", "-2")),
         (["--rules", "sps-max", "--batch", "5000", "--epochs", "1"], "1 of 1 runs did not come to their end"),
     ],
 )

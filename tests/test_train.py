@@ -12,10 +12,12 @@ from itertools import count, islice
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from threadpoolctl import threadpool_info
 
 from nets import train
-from nets.checkpoint import Checkpoint, RunError, locked
+from nets.checkpoint import Checkpoint, DamagedError, RunError, locked
 from nets.layers import Dropout, Flatten, Linear, Sequential, Tanh
 from nets.logs import EPOCH_COLUMNS, LOG_COLUMNS, Table, read_table
 from nets.options import Options, setup
@@ -411,6 +413,17 @@ def test_a_checkpoint_that_cannot_be_read_is_not_called_damaged(tmp_path):
         assert "remove" not in str(caught.value)
 
 
+def test_a_checkpoint_for_which_there_is_no_memory_is_not_called_damaged(tmp_path, monkeypatch):
+    fit(FAST, SPSMax(), tmp_path)
+
+    def full(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(np, "load", full)
+    with pytest.raises(MemoryError):
+        Checkpoint.load(tmp_path / "checkpoint.npz")
+
+
 def test_options_that_this_version_does_not_have_are_named():
     for options, named in (({"speed": 3}, "speed"), ({"epochs": "4"}, "epochs must be an integer")):
         with pytest.raises(RunError, match=rf"options in the checkpoint are not those of this version: .*{named}"):
@@ -513,7 +526,8 @@ def test_a_table_is_cut_back_to_the_rows_a_checkpoint_knows(tmp_path):
 @pytest.mark.parametrize(
     "content",
     [None, b"", b"a,c\n1,1\n2,1\n3,1\n", b"a,b\n1,1\n2,1\n", b"a,b\n1,1\n2,1\n2,1\n3,1\n", b"a,b\n1,1\n3,1\n2,1\n",
-     b"a,b\n2,1\n3,1\n4,1\n", b"a,b\n1,1\n2,1\n3,1", b"\xff\0,b\n1,1\n2,1\n3,1\n"],
+     b"a,b\n2,1\n3,1\n4,1\n", b"a,b\n1,1\n2,1\n3,1", b"\xff\0,b\n1,1\n2,1\n3,1\n",
+     b"a,b\n1,1\n2\n3,1\n", b"a,b\n1,1\n2,\n3,1\n", b"a,b\n1,1\n2,x\n3,1\n", b"a,b\n1,1\n2,1,1\n3,1\n"],
 )  # fmt: skip
 def test_a_table_without_exactly_the_rows_a_checkpoint_knows_is_refused_and_stays(content, tmp_path):
     path = tmp_path / "t.csv"
@@ -522,6 +536,24 @@ def test_a_table_without_exactly_the_rows_a_checkpoint_knows_is_refused_and_stay
     with pytest.raises(RunError, match=r"t\.csv"):
         Table(path, ("a", "b"), keep=3)
     assert (path.read_bytes() if path.exists() else None) == content
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@given(st.lists(st.floats(width=32), min_size=1, max_size=9))
+def test_every_row_that_was_written_is_one_to_go_on_from(tmp_path_factory, kind, values):
+    path = tmp_path_factory.mktemp("table") / "t.csv"
+    Table(path, ("a", "b")).append([(k, kind(value)) for k, value in enumerate(values, start=1)])
+    before = path.read_text()
+    Table(path, ("a", "b"), keep=len(values))
+    assert path.read_text() == before
+
+
+def test_a_table_that_cannot_be_read_now_is_not_called_damaged(tmp_path):
+    """A sweep starts a damaged run anew."""
+    (tmp_path / "t.csv").mkdir()
+    with pytest.raises(RunError, match="cannot read") as caught:
+        Table(tmp_path / "t.csv", ("a", "b"), keep=3)
+    assert not isinstance(caught.value, DamagedError)
 
 
 def test_lines_that_are_no_rows_of_the_run_are_left_out(tmp_path):
