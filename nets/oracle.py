@@ -105,7 +105,14 @@ class NetOracle(Oracle):
         return {name: buffer.data for name, buffer in self.model.buffers()}
 
     def restore(self, buffers: dict[str, Array]) -> None:
-        """Go on with running statistics that `buffers` returned."""
+        """Go on with running statistics that `buffers` returned; ValueError if they are those of another net."""
+        mine, given = ({name: data.shape for name, data in those.items()} for those in (self.buffers(), buffers))
+        for name in mine | given:
+            if mine.get(name) != given.get(name):
+                raise ValueError(
+                    f"the running statistics are those of another net: {name} should be {mine.get(name)}, and is"
+                    f" {given.get(name)}; give a checkpoint of this one"
+                )
         for name, buffer in self.model.buffers():
             buffer.data = namespace(self.mean).asarray(buffers[name], self.mean.dtype)
 

@@ -1,5 +1,6 @@
 """What must be true of the running statistics of batch norm: they follow the draws, survive, and meet no NaN."""
 
+import re
 from dataclasses import replace
 from itertools import islice
 from shutil import copytree
@@ -47,6 +48,24 @@ def small_oracle(dtype=np.float64, order=None):
 def equal(a, b):
     """Whether two dictionaries of arrays agree bit for bit."""
     return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"1.running_mean": None}, "1.running_mean should be (4,), and is None"),
+        ({"1.running_var": np.ones(1)}, "1.running_var should be (4,), and is (1,)"),
+        ({"7.running_var": np.ones(4)}, "7.running_var should be None, and is (4,)"),
+    ],
+)
+def test_those_of_another_net_are_refused_and_change_nothing(change, named):
+    """Least of all a single number, which every channel could share."""
+    oracle = small_oracle()
+    before = oracle.buffers()
+    given = {name: value + 1 for name, value in before.items()} | change
+    with pytest.raises(ValueError, match=re.escape(named)):
+        oracle.restore({name: value for name, value in given.items() if value is not None})
+    assert equal(oracle.buffers(), before)
 
 
 # --- what moves them -------------------------------------------------------------------------------------------------
