@@ -76,7 +76,9 @@ class Checkpoint:
         try:
             content = path.read_bytes()
         except FileNotFoundError:
-            raise RunError(f"there is no checkpoint {path}: start the run without --resume") from None
+            raise RunError(
+                f"there is no checkpoint {path}: name the folder of a run, or start one without --resume"
+            ) from None
         except OSError as error:
             raise RunError(f"cannot read {path} ({error.strerror}): give a file that can be read") from error
         try:
@@ -104,7 +106,9 @@ class Checkpoint:
 
 
 def _no_checkpoint(path: Path, reason: str) -> DamagedError:
-    return DamagedError(f"{path} is not a checkpoint ({reason}): remove it and start the run anew")
+    return DamagedError(
+        f"{path} is not a checkpoint ({reason}): name that of a run; if it was one, remove it and start the run anew"
+    )
 
 
 @contextmanager
