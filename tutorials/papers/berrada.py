@@ -13,11 +13,12 @@ which epoch the accuracy is, neither says: here of the last, and beside it the b
 At `small` WRN-10-1, of 77,850 parameters, stands for ResNet-34. CIFAR-100 is a subset of it there, of 2,000 images to
 train and 500 to test, and is looked for only in REFOPT_DATA; at `full` it is the user's own.
 
-What came out at `small`, of one run each, after 4 and 12 epochs: momentum helps, 41.6 % against 30.8 % on CIFAR-10 and
-10.4 % against 6.4 % on the subset of CIFAR-100, where 500 test images leave it uncertain by more than one percentage
-point; so does another rounding, as of another number of threads. The bound is not what does it: the weights' norm ends
-at 23.6 at most, far below 100. With LeNet, which has no batch norm, in its place, momentum hurt: 34.2 % against 43.0 %
-after 10 epochs on CIFAR-10, means of two runs. At `full` nothing was run.
+What came out at `small`, of two runs of everything that differ in rounding alone, by the order of some sums, after 4
+and 12 epochs: momentum helps, 41.6 % and 42.3 % against 30.8 % and 30.9 % on CIFAR-10, and 10.4 % and 9.8 % against 6.4
+% and 6.4 % on the subset of CIFAR-100, where 500 test images leave it uncertain by more than one percentage point. The
+bound is not what does it: the weights' norm ends at 23.6 at most, far below 100. With LeNet, which has no batch norm,
+in its place, momentum hurt: 34.2 % against 43.0 % after 10 epochs on CIFAR-10, means of two runs. At `full` nothing was
+run.
 """
 
 from __future__ import annotations
