@@ -273,7 +273,6 @@ def judge(runs: dict[str, Runs], shown: Shown) -> None:
 
 def table_2(shown: Shown) -> None:
     """Count the parameters of the nets as they are built here."""
-    shown.out.mkdir(parents=True, exist_ok=True)  # without runs nobody has made it
     rows = []
     for name, (make, shape, classes, count) in COUNTS.items():
         ours = sum(prod(parameter.shape) for _, parameter in make(shape, classes).parameters())

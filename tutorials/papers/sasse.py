@@ -445,7 +445,6 @@ def shared(labels: Sequence[str]) -> tuple[str, dict[str, str]]:
 
 def draw(views: Sequence[View], theirs: dict[str, dict[str, list[float]]], epochs: int, shown: Shown) -> None:
     """Draw a figure, the author's curves dotted."""
-    shown.out.mkdir(parents=True, exist_ok=True)  # without runs nobody has made it
     panels: list[Panel] = []
     names: dict[str, str] = {}  # a run has one colour, hence one name, in all panels
     for what, labels, until, log in views:
