@@ -136,5 +136,5 @@ def test_a_device_that_is_not_there_is_told_in_one_sentence(script, experiment, 
         raise RuntimeError(f"there is no {device}")
 
     monkeypatch.setattr(experiment, "array_module", absent)
-    with pytest.raises(SystemExit, match="^there is no gpu$"):
+    with pytest.raises(SystemExit, match=r"^there is no gpu$"):
         experiment.main("", script("king").parts, ["--out", str(tmp_path), "--device", "gpu"])

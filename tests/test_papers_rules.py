@@ -60,6 +60,15 @@ def test_every_planned_rate_stays_within_its_range_and_reaches_its_peak(sasse, s
             assert float(high) * 0.5 < rates.max() <= float(high) * (1 + 1e-9), row.label
 
 
+def test_a_cycle_is_cut_off_after_its_first_one_and_a_constant_rate_is_not(sasse):
+    """As `to_one_cycle` of the author's plots; where an epoch is longer than a cycle, its one point is left."""
+    for label, ends in ((sasse.SGD[1], 25), (sasse.SGD[2], 10), (sasse.SGD[0], 100), ("SGD constant 0.01", 100)):
+        for x in (np.arange(101.0), np.arange(1.0, 101)):
+            assert sasse.first_cycle(sasse.Curve(label, x, x)).y[-1] == ends
+    x = np.arange(1, 7) * 100 / 6
+    assert sasse.first_cycle(sasse.Curve(sasse.SGD[2], x, x)).x.tolist() == [100 / 6]
+
+
 def test_then_begins_its_second_schedule_anew(sasse):
     then = sasse.Then(Linear(0.0, 1.0, 4), 4, Linear(10.0, 20.0, 4))
     assert [then(k) for k in range(7)] == [0, 0.25, 0.5, 0.75, 10, 12.5, 15]
