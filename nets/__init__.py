@@ -31,6 +31,7 @@ from .initial import (
     lecun_normal,
     ones,
     torch_uniform,
+    vgg_normal,
     zeros,
 )
 from .layers import Dropout, Flatten, Layer, Linear, Mode, ReLU, Sequential, Sigmoid, Tanh
@@ -99,6 +100,7 @@ __all__ = [
     "squared_error",
     "torch_uniform",
     "vgg11",
+    "vgg_normal",
     "wide_resnet",
     "wrn_16_4",
     "zeros",

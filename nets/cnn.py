@@ -10,7 +10,7 @@ from functools import partial
 from itertools import pairwise
 
 from .image_layers import BatchNorm, Conv2d, MaxPool2d
-from .initial import he_normal_out, lecun_normal, torch_uniform
+from .initial import he_normal_out, lecun_normal, torch_uniform, vgg_normal
 from .layers import Dropout, Flatten, Layer, Linear, ReLU, Sequential
 
 
@@ -72,8 +72,8 @@ def vgg11(shape: tuple[int, ...] = (32, 32, 3), classes: int = 10) -> Sequential
     since batch norm takes them away again). Dropout is not mentioned: none here; the usual net of this size has two
     layers of it, at 0.5.
 
-    Convolutions start from He's normal law (section 4.1.2, which leaves fan_in or fan_out open: fan_out here), affine
-    layers, there "as in the original paper", from PyTorch's default.
+    Convolutions start from He's normal law (section 4.1.2, which leaves fan_in or fan_out open: fan_out, as in the
+    authors' code), affine layers, there "as in the original paper", from `vgg_normal`, biases from 0.
     """
     inputs, layers = shape[2], list[Layer]()
     for stage in ((64,), (128,), (256, 256), (512, 512), (512, 512)):
@@ -83,7 +83,7 @@ def vgg11(shape: tuple[int, ...] = (32, 32, 3), classes: int = 10) -> Sequential
         layers.append(MaxPool2d(2))
     height, width = (side // 32 for side in _at_least(32, "VGG-11", shape))
     sizes = [512 * height * width, 512, 512, classes]
-    first, second, last = (Linear(a, b, torch_uniform, torch_uniform) for a, b in pairwise(sizes))
+    first, second, last = (Linear(a, b, vgg_normal) for a, b in pairwise(sizes))
     return Sequential(*layers, Flatten(), first, ReLU(), second, ReLU(), last)
 
 

@@ -41,6 +41,14 @@ def lecun_normal(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int, 
     return rng.normal(0.0, math.sqrt(1 / fan_in), shape)
 
 
+def vgg_normal(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int, fan_out: int) -> np.ndarray:
+    """N(0, 0.01²) whatever the fans: the affine layers of VGG, in torchvision's code and that of Liang et al.
+
+    Simonyan & Zisserman 2015, section 3.1, have a variance of 10⁻².
+    """
+    return rng.normal(0.0, 0.01, shape)
+
+
 def torch_uniform(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int, fan_out: int) -> np.ndarray:
     """U(-a, a), a = 1 / sqrt(fan_in): what PyTorch gives weights and biases unless told otherwise.
 

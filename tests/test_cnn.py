@@ -48,6 +48,12 @@ def test_every_convolution_of_vgg_has_a_norm_with_relu_and_its_stages_end_in_a_p
     assert widths == [64, 128, 256, 256, 512, 512, 512, 512, 512, 512, 10]
 
 
+def test_the_affine_layers_of_vgg_start_small_and_without_biases():
+    """As in the code of Liang et al."""
+    affine = [layer for layer in nets.vgg11().layers if isinstance(layer, Linear)]
+    assert [(layer.weight.initial, layer.bias.initial) for layer in affine] == [(nets.vgg_normal, nets.zeros)] * 3
+
+
 def test_alexnet_drops_units_before_its_two_large_layers():
     layers = nets.alexnet().layers
     followers = [after for layer, after in pairwise(layers) if isinstance(layer, Dropout)]

@@ -16,6 +16,7 @@ LAWS = {
     "glorot_normal": stats.norm(0, math.sqrt(2 / (FAN_IN + FAN_OUT))),
     "glorot_uniform": stats.uniform(-math.sqrt(6 / 2500), 2 * math.sqrt(6 / 2500)),
     "lecun_normal": stats.norm(0, math.sqrt(1 / FAN_IN)),
+    "vgg_normal": stats.norm(0, 0.01),
     "torch_uniform": stats.uniform(-math.sqrt(1 / FAN_IN), 2 * math.sqrt(1 / FAN_IN)),
 }
 

@@ -120,3 +120,21 @@ def test_what_is_done_is_not_done_again_and_only_what_is_named_is_done(script, t
     assert first == capsys.readouterr().out
     with pytest.raises(SystemExit, match=re.escape("there is no table-2: choose of table-1")):
         berrada.main("", berrada.parts, ["--out", str(tmp_path), "--only", "table-2"])
+
+
+def test_a_folder_that_cannot_be_made_is_told_in_one_sentence(script, tmp_path):
+    """Also by a part that has no runs, whose folders would be the first to fail."""
+    (tmp_path / "file").touch()
+    liang = script("liang")
+    arguments = ["--out", str(tmp_path / "file"), "--device", "cpu", "--only", "table-2"]
+    with pytest.raises(SystemExit, match=r"^cannot make the folder .*/file \(.*\): choose another one with --out$"):
+        liang.main("", liang.parts, arguments)
+
+
+def test_a_device_that_is_not_there_is_told_in_one_sentence(script, experiment, monkeypatch, tmp_path):
+    def absent(device):
+        raise RuntimeError(f"there is no {device}")
+
+    monkeypatch.setattr(experiment, "array_module", absent)
+    with pytest.raises(SystemExit, match=r"^there is no gpu$"):
+        experiment.main("", script("king").parts, ["--out", str(tmp_path), "--device", "gpu"])

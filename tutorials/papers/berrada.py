@@ -3,12 +3,14 @@
 L. Berrada, A. Zisserman, M. P. Kumar 2021, Comment on stochastic Polyak step-size: performance of ALI-G.
 
 The setting (section 2): ResNet-34 on CIFAR-10 and CIFAR-100, by the code of Loizou et al., of ALI-G's hyper-parameters
-the largest rate, 0.1, the momentum and the largest norm of the weights as in the table, δ = 1e-5 (section 1). The
-statement is that momentum and the bound together bring 6 and 8 percentage points.
+the largest rate, 0.1, the momentum and the largest norm of the weights as in the table (100 bounds the norm; the r of
+section 1 its square), δ = 1e-5 (section 1). The statement is that momentum and the bound together bring 6 and 8
+percentage points.
 
 Not in the text, but in that code (github.com/IssamLaradji/sps): 200 epochs in mini-batches of 128, the last partial one
-left out; images moved by up to 4 pixels and flipped; channels standardised; validation means the 10,000 test images. Of
-which epoch the accuracy is, neither says: here of the last, and beside it the best of all.
+left out; images moved by up to 4 pixels and flipped; channels standardised, there with deviations a fifth to a quarter
+below those of the data; no weight decay; validation means the 10,000 test images. The momentum is Nesterov's, as in the
+code of ALI-G. Of which epoch the accuracy is, neither says: here of the last, and beside it the best of all.
 
 At `small` WRN-10-1, of 77,850 parameters, stands for ResNet-34. CIFAR-100 is a subset of it there, of 2,000 images to
 train and 500 to test, and is looked for only in REFOPT_DATA; at `full` it is the user's own.

@@ -28,11 +28,12 @@ import numpy as np
 import tyro
 from matplotlib.ticker import MaxNLocator
 
-from nets.checkpoint import RunError, replacing
+from nets.checkpoint import replacing
 from nets.logs import LOG_COLUMNS, read_table
 from nets.plots import figure, save, style
 from nets.spread import Curves, curves, spread
 from nets.sweep import Trial, sweep
+from nets.train import make_folder
 from refopt import array_module
 
 Scale = Literal["tiny", "small", "full"]
@@ -197,10 +198,11 @@ def main(doc: str | None, parts: Callable[[Scale], list[Part]], arguments: Seque
     names = [part.name for part in all_parts]
     if unknown := set(command.only) - set(names):
         sys.exit(f"there is no {min(unknown)}: choose of {', '.join(names)}")
-    device: Literal["cpu", "gpu"] = "cpu" if array_module(command.device) is np else "gpu"
-    threads = 1 if command.scale == "tiny" else None  # a second one costs more than it brings there
-    many = -1 if (command.scale, device) == ("small", "cpu") else 1  # small nets leave a second core idle
     try:
+        device: Literal["cpu", "gpu"] = "cpu" if array_module(command.device) is np else "gpu"
+        threads = 1 if command.scale == "tiny" else None  # a second one costs more than it brings there
+        many = -1 if (command.scale, device) == ("small", "cpu") else 1  # small nets leave a second core idle
+        make_folder(command.out)
         for part in all_parts:
             if command.only and part.name not in command.only:
                 continue
@@ -212,5 +214,5 @@ def main(doc: str | None, parts: Callable[[Scale], list[Part]], arguments: Seque
             part.show(Shown(part, command.out, command.scale))
     except KeyboardInterrupt:
         sys.exit("interrupted: the same command goes on")
-    except RunError as error:
+    except RuntimeError as error:
         sys.exit(str(error))
