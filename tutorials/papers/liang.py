@@ -24,12 +24,13 @@ What came out at `small`, of two runs of everything that differ in rounding alon
 to the unit; and robustness: over first rates from 1 to 1e-4 BB's last accuracies lie 8.2 and 5.0 points apart, those of
 the other methods 17.0 to 20.4, though BB's best, 23.6 % and 25.2 %, is below the best of each of these, 27.0 % to 31.6
 %. NAG has the lowest training loss of LeNet, by 0.010 and 0.029, its accuracy is 4.4 and 2.0 points below the best.
-What did not: that BB is best, in so few epochs. On MNIST it is second, to AdaGrad, by 0.11 points, where the worst
-method has 97.6 %, not 98; LeNet, in the narrow window, ends 11.0 and 21.6 points below AdaGrad, and in the wide one 3.0
-to 8.0 points below the best; WRN-10-1 11.6 and 8.4 points below it on CIFAR-10. On the subset of CIFAR-100 BB's
-accuracy is the highest, by 0.8 points, less than 500 test images can tell, and its loss is not the lowest. Of BB's
-rates those of both epochs on MNIST fell out of the window, 37.5 % with LeNet in the narrow one, up to 12.5 % in the
-wide one, 25 % with WRN-10-1 on CIFAR-10, where the paper has one in 150. At `full` nothing was run.
+What did not: that BB is best, in so few epochs, and AdaGrad or NAG second in figures 5 and 6. On MNIST it is second, to
+AdaGrad, by 0.11 points, where the worst method has 97.6 %, not 98; LeNet, in the narrow window, ends 11.0 and 21.6
+points below AdaGrad, and in the wide one 3.0 to 8.0 points below the best; WRN-10-1 11.6 and 8.4 points below it on
+CIFAR-10. On the subset of CIFAR-100 BB's accuracy is the highest, by 0.8 points, less than 500 test images can tell,
+and its loss is not the lowest. Of BB's rates those of both epochs on MNIST fell out of the window, 37.5 % with LeNet in
+the narrow one, up to 12.5 % in the wide one, 25 % with WRN-10-1 on CIFAR-10, where the paper has one in 150. At `full`
+nothing was run.
 
 Not run: figures 9 and 10, ImageNet at 32 x 32 and 224 x 224 pixels, for which there is no data here: of these two nets
 Table 2 counts the parameters. Full CIFAR-100 only at `full`, from the user's own copy.
