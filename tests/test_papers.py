@@ -1,6 +1,7 @@
 """The scripts of the papers run to their end, and their arithmetic is right."""
 
 import csv
+import gzip
 import importlib
 import re
 from dataclasses import replace
@@ -120,6 +121,22 @@ def test_what_is_done_is_not_done_again_and_only_what_is_named_is_done(script, t
     assert first == capsys.readouterr().out
     with pytest.raises(SystemExit, match=re.escape("there is no table-2: choose of table-1")):
         berrada.main("", berrada.parts, ["--out", str(tmp_path), "--only", "table-2"])
+
+
+def test_no_jobs_and_damaged_curves_are_told_in_one_sentence(script, tmp_path, monkeypatch):
+    liang, sasse = script("liang"), script("sasse")
+    arguments = ["--out", str(tmp_path), "--device", "cpu"]
+    with pytest.raises(SystemExit, match=r"^jobs must be at least 1, or -1 .*, got 0$"):
+        liang.main("", liang.parts, [*arguments, "--only", "figure-3", "--jobs", "0"])
+    curves = tmp_path / "thesis-curves" / "curves.json.gz"
+    curves.parent.mkdir()
+    for damaged in (b"", b"no gzip", gzip.compress(b"["), gzip.compress(b"{}"), gzip.compress(b"{}")[:-9]):
+        curves.write_bytes(damaged)
+        monkeypatch.setenv("REFOPT_DATA", str(tmp_path))
+        with pytest.raises(
+            SystemExit, match=r"^.*curves.json.gz cannot be read \(\w+\): put it back as it was, or away$"
+        ):
+            sasse.main("", sasse.parts, [*arguments, "--only", "figure-4.1"])
 
 
 def test_a_folder_that_cannot_be_made_is_told_in_one_sentence(script, tmp_path):

@@ -194,11 +194,11 @@ def setting(trials: Sequence[Trial]) -> list[str]:
 def main(doc: str | None, parts: Callable[[Scale], list[Part]], arguments: Sequence[str] | None = None) -> None:
     """Run a script: what the command line asks for of the parts that `parts` returns for a scale."""
     command = tyro.cli(Command, description=doc, args=arguments)
-    all_parts = parts(command.scale)
-    names = [part.name for part in all_parts]
-    if unknown := set(command.only) - set(names):
-        sys.exit(f"there is no {min(unknown)}: choose of {', '.join(names)}")
     try:
+        all_parts = parts(command.scale)
+        names = [part.name for part in all_parts]
+        if unknown := set(command.only) - set(names):
+            raise ValueError(f"there is no {min(unknown)}: choose of {', '.join(names)}")
         device: Literal["cpu", "gpu"] = "cpu" if array_module(command.device) is np else "gpu"
         threads = 1 if command.scale == "tiny" else None  # a second one costs more than it brings there
         many = -1 if (command.scale, device) == ("small", "cpu") else 1  # small nets leave a second core idle
@@ -210,9 +210,9 @@ def main(doc: str | None, parts: Callable[[Scale], list[Part]], arguments: Seque
             placed = [
                 trial._replace(options=replace(trial.options, device=device, threads=threads)) for trial in part.trials
             ]
-            sweep(placed, command.out / "runs", jobs=command.jobs or many)
+            sweep(placed, command.out / "runs", jobs=many if command.jobs is None else command.jobs)
             part.show(Shown(part, command.out, command.scale))
     except KeyboardInterrupt:
         sys.exit("interrupted: the same command goes on")
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         sys.exit(str(error))

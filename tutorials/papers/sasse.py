@@ -52,6 +52,7 @@ import gzip
 import json
 import os
 import re
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -396,13 +397,17 @@ def trial(setting: Setting, size: Size) -> Trial:
 
 
 def recorded() -> dict[str, dict[str, list[float]]]:
-    """Return the author's own curves, by label; none where there is no file."""
+    """Return the author's own curves, by label; none where there is no file, ValueError if it is damaged."""
     path = Path(os.environ.get("REFOPT_DATA", ".")) / "thesis-curves" / "curves.json.gz"
     if not path.exists():
         print("The author's curves are not drawn: REFOPT_DATA has no thesis-curves/curves.json.gz.")
         return {}
+    try:
+        runs = json.loads(gzip.decompress(path.read_bytes()))["runs"]
+    except (OSError, EOFError, ValueError, LookupError, zlib.error) as error:
+        raise ValueError(f"{path} cannot be read ({type(error).__name__}): put it back as it was, or away") from error
     found = {}
-    for run in json.loads(gzip.decompress(path.read_bytes()))["runs"]:
+    for run in runs:
         data, scheme = run["dataset"].replace("CIFAR", "CIFAR-"), run["scheme"].removesuffix("LR")
         rate, batch = run["lr"].replace("None", ""), run["batch_size"]
         found[Setting("", data, run["network"], run["optimizer"], scheme, rate, batch, None, None).label] = run
