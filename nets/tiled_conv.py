@@ -116,10 +116,10 @@ class _Convolution:
         def work(thread: int, start: int, stop: int) -> None:
             for images, lines in cut(start, stop, oh, self.per_tile(k) // ow):
                 cols = self._fill(view, images, lines, thread)
-                rows = y[images, lines].reshape(-1, o)
-                np.matmul(cols.reshape(-1, k), wt, out=rows)
-                if b is not None:
-                    rows.reshape(-1, ow * o)[...] += line
+                rows = y[images, lines].reshape(-1, ow * o)
+                np.matmul(cols.reshape(-1, k), wt, out=rows.reshape(-1, o))
+                if line is not None:
+                    rows += line
 
         self.engine.share(work, n)
         return y
@@ -162,9 +162,9 @@ class _Convolution:
 
     def bias_gradient(self, g: Array, out: Array | None) -> Array:
         """Return db[o] = Σ_{n,i,j} g[n,i,j,o]."""
-        db = np.empty(self.out[3], self.dtype) if out is None else out
-        db[...] = 0
         _n, oh, ow, o = self.out
+        db = np.empty(o, self.dtype) if out is None else out
+        db[...] = 0
         for tile in cut(0, len(g), oh, max(1, TILE // (ow * o * self.dtype.itemsize))):
             db += column_sums(g[tile].reshape(-1, o))
         return db

@@ -63,7 +63,7 @@ class Step:
 
     def _in_time(self, what: str) -> None:
         if self.rule.t != self.own:
-            raise RuntimeError(f"{what} of step {self.t} is gone: read it before the next step is taken, or a copy")
+            raise RuntimeError(f"{what} of step {self.t} is gone: read it before the next step is taken")
 
     @property
     def size(self) -> Scalar:

@@ -182,9 +182,10 @@ def search(name: str, net: str, what: str, rule: GradientDescent | AdaGrad, sett
         scores = {rate: 100 * shown.last(label, "valid_accuracy") for rate, label in labels.items()}
         shown.compare([Row(labels[rate], scores[rate]) for rate in RATES], "accuracy / % on the parts set aside")
         best = max(RATES, key=lambda rate: np.nan_to_num(scores[rate]).mean())
-        told = FOUND[net] if what == "η" else setting.adagrad
-        print(f"best: {best}; {'the paper' if what == 'η' else 'figure 1(b)'} has {told}")
-        if what == "η":
+        if what != "η":
+            print(f"best: {best}; figure 1(b) has {setting.adagrad}")
+        else:
+            print(f"best: {best}; the paper has {FOUND[net]}")
             claim(f"(f) the best rate for {net} is {FOUND[net]}", best == FOUND[net])
 
     return Part(name, f"King, section 4.1: {what} for {net}, {len(folds)} of 10 folds", trials, show)
